@@ -1,0 +1,241 @@
+//! The configuration: read from TOML, checked once, and valid from then on.
+
+mod error;
+mod raw;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use toml::Spanned;
+
+use crate::{
+    debouncer::Intervals,
+    mailbox::{
+        Username,
+        source::{Passwd, Source, Sources},
+        template::Template,
+        username_format::UsernameFormat,
+    },
+    proto::push_notify::Dialect,
+};
+
+pub use error::ConfigError;
+pub use raw::Backend;
+
+/// Where the configuration is unless `-c` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/pushmaild/pushmaild.toml";
+
+/// The most bytes that the path of a Unix socket may have, on the system with the least room (macOS).
+const MAX_SOCKET_PATH: usize = 103;
+
+/// A valid configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The file that it came from.
+    pub path: PathBuf,
+    /// `[mailboxes]`.
+    pub mailboxes: Sources,
+    /// `[watch]`.
+    pub watch: Watch,
+    /// `[debounce]`.
+    pub debounce: Intervals,
+    /// `[push-notify]`, if the socket is to be pushed to.
+    pub push_notify: Option<PushNotify>,
+}
+
+/// `[watch]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// How changes are noticed.
+    pub backend: Backend,
+    /// How often all mailboxes are compared with what is armed; nothing for never.
+    pub sweep_interval: Option<Duration>,
+    /// How often a polled directory is looked at.
+    pub poll_interval: Duration,
+}
+
+/// `[push-notify]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushNotify {
+    /// The receiver's socket.
+    pub socket: PathBuf,
+    /// What the receiver speaks.
+    pub dialect: Dialect,
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or anything in it is wrong. The error says where, and what to do.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        // Relative paths in the file must mean the same after a reload, so its own path is made absolute first.
+        let path = std::path::absolute(path).map_err(|error| ConfigError::unreadable(path, error))?;
+        let text = fs::read_to_string(&path).map_err(|error| ConfigError::unreadable(&path, error))?;
+        Self::parse(&path, &text)
+    }
+
+    /// Checks the text of a configuration file.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let file: raw::File =
+            toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
+        let check = Check { path, text };
+        let push_notify = file.push_notify.map(|sink| check.push_notify(sink)).transpose()?;
+        Ok(Self {
+            mailboxes: check.mailboxes(file.mailboxes, push_notify.as_ref().map(|sink| sink.dialect))?,
+            watch: check.watch(&file.watch)?,
+            debounce: check.debounce(&file.debounce)?,
+            push_notify,
+            path: path.to_owned(),
+        })
+    }
+}
+
+/// Turns the raw file into the valid configuration, and knows where everything stands.
+struct Check<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Check<'_> {
+    fn error<T>(&self, at: &Spanned<T>, message: impl ToString, hint: impl ToString) -> ConfigError {
+        ConfigError::at(self.path, self.text, at.span(), message.to_string(), hint.to_string())
+    }
+
+    fn resolve(&self, at: &Spanned<PathBuf>) -> Result<PathBuf, ConfigError> {
+        let path = at.get_ref();
+        if path.as_os_str().is_empty() {
+            return Err(self.error(at, "an empty path", "write the path, or leave the key out"));
+        }
+        if path.as_os_str().as_encoded_bytes().contains(&0) {
+            return Err(self.error(at, "a path with a NUL in it", "no file has such a name"));
+        }
+        Ok(self.path.parent().unwrap_or(Path::new("/")).join(path))
+    }
+
+    fn mailboxes(&self, raw: raw::Mailboxes, dialect: Option<Dialect>) -> Result<Sources, ConfigError> {
+        let mut sources = Vec::new();
+        if !raw.users.is_empty() {
+            let mut users = Vec::new();
+            for (name, maildir) in &raw.users {
+                let user = Username::new(name.get_ref()).map_err(|error| {
+                    self.error(
+                        name,
+                        error,
+                        "use the name that the user logs in with, as in `jesse` or `jo@example.org`",
+                    )
+                })?;
+                users.push((user, self.resolve(maildir)?));
+            }
+            sources.push(Source::Users(users));
+        }
+        if let Some(path) = &raw.map_file {
+            sources.push(Source::MapFile(self.resolve(path)?));
+        }
+        if let Some(location) = &raw.mail_location {
+            let template = Template::parse(location.get_ref())
+                .map_err(|error| self.error(location, &error, error.hint()))?;
+            sources.push(Source::MailLocation(template));
+        }
+        if let Some(passwd) = &raw.passwd {
+            sources.push(Source::Passwd(self.passwd(passwd)?));
+        }
+        if sources.is_empty() {
+            return Err(ConfigError::whole(
+                self.path,
+                "no source of mailboxes".to_owned(),
+                "add `users`, `map-file`, `mail-location` or `passwd` under [mailboxes]".to_owned(),
+            ));
+        }
+        let username_format = match &raw.username_format {
+            None => UsernameFormat::default(),
+            Some(format) => UsernameFormat::try_from(format.get_ref().clone()).map_err(|error| {
+                self.error(format, error, "known are %u, %n and %d, with L, U, and a width such as %1n")
+            })?,
+        };
+        Ok(Sources { sources, username_format, dialect })
+    }
+
+    fn passwd(&self, raw: &Spanned<raw::Passwd>) -> Result<Passwd, ConfigError> {
+        let raw::Passwd { min_uid, max_uid, maildir } = raw.get_ref();
+        if min_uid > max_uid {
+            return Err(self.error(
+                raw,
+                "min-uid is larger than max-uid",
+                "people usually have 1000 to 59999",
+            ));
+        }
+        let is_below = maildir.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        if maildir.as_os_str().is_empty() || !is_below {
+            return Err(self.error(
+                raw,
+                format_args!("the maildir `{}` is not below the home directory", maildir.display()),
+                "write it as `Maildir` or `mail/inbox`",
+            ));
+        }
+        Ok(Passwd { min_uid: *min_uid, max_uid: *max_uid, maildir: maildir.clone() })
+    }
+
+    fn watch(&self, raw: &raw::Watch) -> Result<Watch, ConfigError> {
+        let raw::WatchedMailboxes::All = raw.mailboxes;
+        let backend = *raw.backend.get_ref();
+        if backend == Backend::Inotify && !cfg!(target_os = "linux") {
+            return Err(self.error(
+                &raw.backend,
+                "inotify is a part of Linux",
+                "leave `backend` out: `auto` knows what this system has",
+            ));
+        }
+        let poll_interval = raw.poll_interval.get_ref().0;
+        if poll_interval < Duration::from_millis(10) {
+            return Err(self.error(&raw.poll_interval, "too short a poll-interval", "use `1s` or more"));
+        }
+        Ok(Watch { backend, sweep_interval: raw.sweep_interval.0, poll_interval })
+    }
+
+    fn debounce(&self, raw: &raw::Debounce) -> Result<Intervals, ConfigError> {
+        let intervals = Intervals {
+            new_mail: raw.new_mail_interval.get_ref().0,
+            change_quiet: raw.change_quiet.get_ref().0,
+            change_max_wait: raw.change_max_wait.get_ref().0,
+        };
+        if intervals.change_max_wait < intervals.change_quiet {
+            let at =
+                if raw.change_max_wait.span().is_empty() { &raw.change_quiet } else { &raw.change_max_wait };
+            return Err(self.error(
+                at,
+                format_args!(
+                    "change-max-wait ({}) is shorter than change-quiet ({})",
+                    humantime::format_duration(intervals.change_max_wait),
+                    humantime::format_duration(intervals.change_quiet)
+                ),
+                "the longest wait must be at least as long as the quiet time",
+            ));
+        }
+        Ok(intervals)
+    }
+
+    fn push_notify(&self, raw: raw::PushNotify) -> Result<PushNotify, ConfigError> {
+        let socket = self.resolve(&raw.socket)?;
+        let bytes = socket.as_os_str().len();
+        if bytes > MAX_SOCKET_PATH {
+            return Err(self.error(
+                &raw.socket,
+                format_args!(
+                    "the path of the socket has {bytes} bytes, and a Unix socket takes {MAX_SOCKET_PATH}"
+                ),
+                "use a shorter path",
+            ));
+        }
+        Ok(PushNotify { socket, dialect: raw.dialect })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! The configuration file as it is written: a mirror for serde, with the place of each value that is checked later.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+use toml::Spanned;
+
+use crate::proto::push_notify::Dialect;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct File {
+    pub(super) mailboxes: Mailboxes,
+    pub(super) watch: Watch,
+    pub(super) debounce: Debounce,
+    pub(super) push_notify: Option<PushNotify>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Mailboxes {
+    pub(super) users: BTreeMap<Spanned<String>, Spanned<PathBuf>>,
+    pub(super) map_file: Option<Spanned<PathBuf>>,
+    pub(super) mail_location: Option<Spanned<String>>,
+    pub(super) passwd: Option<Spanned<Passwd>>,
+    pub(super) username_format: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Passwd {
+    pub(super) min_uid: u32,
+    pub(super) max_uid: u32,
+    pub(super) maildir: PathBuf,
+}
+
+impl Default for Passwd {
+    fn default() -> Self {
+        // The range that Debian's adduser gives to people.
+        Self { min_uid: 1000, max_uid: 59999, maildir: "Maildir".into() }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Watch {
+    pub(super) backend: Spanned<Backend>,
+    pub(super) mailboxes: WatchedMailboxes,
+    pub(super) sweep_interval: SweepInterval,
+    pub(super) poll_interval: Spanned<Span>,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            backend: Spanned::new(0..0, Backend::Auto),
+            mailboxes: WatchedMailboxes::All,
+            sweep_interval: SweepInterval(Some(Duration::from_secs(600))),
+            poll_interval: Spanned::new(0..0, Span(Duration::from_secs(30))),
+        }
+    }
+}
+
+/// How changes are noticed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// The best that works here.
+    #[default]
+    Auto,
+    /// Linux: two watches a mailbox.
+    Inotify,
+    /// Whatever the notify crate has for the system: FSEvents, kqueue, or inotify again.
+    Notify,
+    /// A look at each directory's mtime now and then, for network file systems.
+    Poll,
+}
+
+impl Backend {
+    /// The name in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Inotify => "inotify",
+            Self::Notify => "notify",
+            Self::Poll => "poll",
+        }
+    }
+}
+
+/// `watch.mailboxes`. Only users with registered devices need be watched once there are registrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum WatchedMailboxes {
+    All,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Debounce {
+    pub(super) new_mail_interval: Spanned<Span>,
+    pub(super) change_quiet: Spanned<Span>,
+    pub(super) change_max_wait: Spanned<Span>,
+}
+
+impl Default for Debounce {
+    fn default() -> Self {
+        let seconds = |seconds| Spanned::new(0..0, Span(Duration::from_secs(seconds)));
+        Self { new_mail_interval: seconds(2), change_quiet: seconds(10), change_max_wait: seconds(60) }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct PushNotify {
+    pub(super) socket: Spanned<PathBuf>,
+    #[serde(default = "osx_108")]
+    pub(super) dialect: Dialect,
+}
+
+const fn osx_108() -> Dialect {
+    Dialect::Osx108
+}
+
+/// A length of time, written `250ms`, `2s`, `1m`, `1h`, `180d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span(pub(super) Duration);
+
+/// Longer ones are mistakes, and would overflow the clock.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Span;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration in quotes such as \"250ms\", \"2s\", \"1m\", \"1h\" or \"180d\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+                let duration = humantime::parse_duration(text)
+                    .map_err(|_| E::custom(format_args!("`{text}` is not a duration")))?;
+                if duration > LONGEST {
+                    return Err(E::custom(format_args!("`{text}` is longer than a year")));
+                }
+                Ok(Span(duration))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// A duration, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SweepInterval(pub(super) Option<Duration>);
+
+impl<'de> Deserialize<'de> for SweepInterval {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let Span(duration) = Span::deserialize(de::value::StrDeserializer::<D::Error>::new(&text))?;
+        if duration < Duration::from_secs(1) {
+            return Err(de::Error::custom(
+                "the sweep looks at every mailbox, and cannot do that more than once a second",
+            ));
+        }
+        Ok(Self(Some(duration)))
+    }
+}

@@ -1,0 +1,351 @@
+//! The daemon: one thread on which an event goes from the watcher to the socket by plain calls.
+//!
+//! ```text
+//! watcher ─WatchEvent→ classifier ─Kind→ debouncer ─MailboxReady→ sinks        (pipeline.rs)
+//!    ↑ armed, looked at                      ↑ changes that no event told of
+//! watching.rs ←──────────── upkeep.rs ←── jobs.rs (other threads: map, looks)
+//! ```
+
+mod jobs;
+mod parents;
+mod pipeline;
+mod records;
+mod upkeep;
+mod watching;
+
+use std::{
+    future::poll_fn,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::{
+    config::{Config, ConfigError},
+    instance_lock::{InstanceLock, LockError},
+    mailbox::source::SourceError,
+    service_manager,
+    sink::push_notify::PushNotifySink,
+    watcher::{self, Target, WatchEvent, Watcher},
+};
+
+use self::{
+    jobs::{Done, Why},
+    pipeline::Pipeline,
+    upkeep::{Errand, Upkeep},
+    watching::Watching,
+};
+
+/// After a read that had events, the next one waits so long: a burst is then read in large pieces, which costs a tenth of the
+/// processor time and slows the deliverer less. The first event of a quiet time is not delayed.
+const REST: Duration = Duration::from_millis(2);
+/// How long an orderly stop tries to send what waits. systemd and launchd give more, but people wait.
+const DRAIN: Duration = Duration::from_secs(4);
+/// How often the start says that it goes on.
+const START_PROGRESS: Duration = Duration::from_secs(5);
+
+/// What ends the daemon with an error.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is nothing to push to.
+    #[error("{}: there is no sink to push to", .0.display())]
+    NoSink(PathBuf),
+    /// Another one runs.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A source of the map cannot be read at the start.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The backend cannot be opened, or is broken.
+    #[error("the {backend} backend cannot be used: {error}")]
+    Watcher {
+        /// Its name.
+        backend: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+    /// The system refuses something that every process gets.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+impl DaemonError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Config(error) => error.hint().to_owned(),
+            Self::NoSink(_) => "add a table [push-notify] with the `socket` of the push daemon".to_owned(),
+            Self::Lock(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Watcher { error, .. } if error.raw_os_error() == Some(libc::EMFILE) => {
+                "too many inotify instances: raise `sysctl fs.inotify.max_user_instances`".to_owned()
+            }
+            Self::Watcher { .. } => "`backend = \"poll\"` works everywhere".to_owned(),
+            Self::System(_) => "see the error above".to_owned(),
+        }
+    }
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If it cannot start, or its backend breaks.
+pub fn run(path: &Path) -> Result<(), DaemonError> {
+    let config = Config::load(path)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
+    let result = runtime.block_on(async {
+        let lock = InstanceLock::take(&config.path)?;
+        let daemon = Daemon::new(config, lock)?;
+        daemon.run().await
+    });
+    // A job may hang in a file system that does not answer; it must not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+struct Daemon {
+    config: Config,
+    _lock: InstanceLock,
+    watching: Watching,
+    pipeline: Pipeline,
+    upkeep: Upkeep,
+    /// No read before this time.
+    rest_until: Option<Instant>,
+    /// A READY=1 is owed since the start or a reload.
+    ready_owed: bool,
+    started: Instant,
+}
+
+impl Daemon {
+    fn new(config: Config, lock: InstanceLock) -> Result<Self, DaemonError> {
+        let Some(push_notify) = &config.push_notify else { return Err(DaemonError::NoSink(config.path)) };
+        let sink = PushNotifySink::new(push_notify)?;
+        let watch = config.watch;
+        let now = Instant::now();
+        Ok(Self {
+            watching: Watching::new(watch.backend, watch.poll_interval)
+                .map_err(|error| broken(&config, error))?,
+            pipeline: Pipeline::new(config.debounce, sink),
+            upkeep: Upkeep::new(config.mailboxes.clone(), watch.sweep_interval, now),
+            rest_until: None,
+            ready_owed: true,
+            started: now,
+            _lock: lock,
+            config,
+        })
+    }
+
+    async fn run(mut self) -> Result<(), DaemonError> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let watchdog = service_manager::watchdog_interval();
+        let mut next_alive = watchdog.map(|_| self.started);
+        let mut next_progress = Some(self.started + START_PROGRESS);
+        loop {
+            let now = Instant::now();
+            self.on_time(now);
+            if let (Some(at), Some(interval)) = (next_alive, watchdog)
+                && at <= now
+            {
+                service_manager::alive();
+                next_alive = Some(now + interval);
+            }
+            if self.ready_owed && next_progress.is_some_and(|at| at <= now) {
+                service_manager::still_starting("arming watches");
+                next_progress = Some(now + START_PROGRESS);
+            }
+            let wake = [self.deadline(now), next_alive, next_progress.filter(|_| self.ready_owed)]
+                .into_iter()
+                .flatten()
+                .min();
+            let resting = self.rest_until.is_some();
+            tokio::select! {
+                biased;
+                readable = poll_fn(|context| self.watching.primary.poll_ready(context)), if !resting => {
+                    readable.map_err(|error| broken(&self.config, error))?;
+                    self.read(false)?;
+                }
+                readable = poll_fn(|context| self.watching.fallback.poll_ready(context)) => {
+                    readable.map_err(|error| broken(&self.config, error))?;
+                    self.read(true)?;
+                }
+                () = sleep_until(wake) => {}
+                done = self.upkeep.jobs.next() => self.job_done(done)?,
+                _ = any_of(&mut terminate, &mut interrupt) => break,
+                _ = hang_up.recv() => self.reload(),
+            }
+        }
+        self.stop(&mut terminate, &mut interrupt).await
+    }
+
+    /// Hands what a backend has to the pipeline.
+    fn read(&mut self, fallback: bool) -> Result<(), DaemonError> {
+        let now = Instant::now();
+        let Self { watching, pipeline, upkeep, config, .. } = self;
+        let mut errands = Vec::new();
+        let mut overflow = false;
+        let any = watching
+            .read(fallback, &mut |event| match event {
+                WatchEvent::Entry { target: Target::Part(id, part), op, name } => {
+                    pipeline.event((id, part), op, name, now);
+                }
+                WatchEvent::Entry { target: Target::Parent(id), name, .. }
+                | WatchEvent::Written { target: Target::Parent(id), name } => {
+                    errands.push(Errand::InParent(id, name.to_vec()));
+                }
+                WatchEvent::Touched { target: Target::Part(id, part), arrived } => {
+                    errands.push(Errand::Touched(id, part, arrived));
+                }
+                WatchEvent::Touched { target: Target::Parent(id), .. } => {
+                    errands.push(Errand::ParentTouched(id))
+                }
+                WatchEvent::Lost(Target::Part(id, part)) => errands.push(Errand::Lost(id, part)),
+                WatchEvent::Lost(Target::Parent(id)) => errands.push(Errand::ParentLost(id)),
+                WatchEvent::Overflow => overflow = true,
+                WatchEvent::Written { target: Target::Part(..), .. } => {}
+            })
+            .map_err(|error| broken(config, error))?;
+        if any {
+            pipeline.end_of_read(now);
+            upkeep.run_errands(errands, watching, pipeline, now);
+            if !fallback {
+                self.rest_until = Some(now + REST);
+            }
+        } else if !fallback {
+            upkeep.all_read(pipeline, now);
+        }
+        if overflow {
+            upkeep.overflow(watching, pipeline, now);
+        }
+        Ok(())
+    }
+
+    fn on_time(&mut self, now: Instant) {
+        if self.rest_until.is_some_and(|until| until <= now) {
+            self.rest_until = None;
+        }
+        self.pipeline.on_time(now);
+        self.upkeep.on_time(&mut self.watching, &mut self.pipeline, now);
+        if self.ready_owed && self.upkeep.is_settled() {
+            self.ready_owed = false;
+            self.ready(now);
+        }
+    }
+
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        [self.rest_until, self.pipeline.deadline(), self.upkeep.deadline(now)].into_iter().flatten().min()
+    }
+
+    fn ready(&self, now: Instant) {
+        let counts = self.watching.counts();
+        let mailboxes = self.pipeline.map.len();
+        let backend = watcher::resolve(self.config.watch.backend).as_str();
+        let took_ms = now.duration_since(self.started).as_millis();
+        info!(mailboxes, watches = counts.watches, polled = counts.polled, backend, took_ms, "watching");
+        service_manager::ready(&format!("watching {mailboxes} mailboxes with {backend}"));
+    }
+
+    fn job_done(&mut self, done: Done) -> Result<(), DaemonError> {
+        // At the start there is no old map to go on with.
+        if let Done::Listing { why: Why::Start, result: Err(error), .. } = done {
+            return Err(error.into());
+        }
+        let Self { watching, pipeline, upkeep, .. } = self;
+        upkeep.job_done(done, watching, pipeline, Instant::now());
+        // What is judged now needs to know that no event is on its way that explains it.
+        if upkeep.wants_all_read() && self.rest_until.is_none() {
+            self.read(false)?;
+        }
+        Ok(())
+    }
+
+    /// SIGHUP: the whole new configuration is built first, and on any error the old one stays.
+    fn reload(&mut self) {
+        info!("reloading the configuration");
+        service_manager::reloading();
+        self.ready_owed = true;
+        self.started = Instant::now();
+        match self.try_reload() {
+            Ok(()) => {}
+            Err(error) => {
+                error!(%error, hint = error.hint(), "the new configuration is not used; the old one stays")
+            }
+        }
+    }
+
+    fn try_reload(&mut self) -> Result<(), DaemonError> {
+        let now = Instant::now();
+        let new = Config::load(&self.config.path)?;
+        let Some(push_notify) = &new.push_notify else { return Err(DaemonError::NoSink(new.path)) };
+        if new.watch.backend != self.config.watch.backend
+            || new.watch.poll_interval != self.config.watch.poll_interval
+        {
+            warn!("`backend` and `poll-interval` take effect after a restart");
+        }
+        if self.config.push_notify.as_ref() != Some(push_notify) {
+            let sink = PushNotifySink::new(push_notify)?;
+            let old = std::mem::replace(&mut self.pipeline.push_notify, sink);
+            self.pipeline.push_notify.inherit(old, now);
+        }
+        self.pipeline.debouncer.set_intervals(new.debounce);
+        self.upkeep.reload(new.mailboxes.clone(), new.watch.sweep_interval, now);
+        let watch = crate::config::Watch { sweep_interval: new.watch.sweep_interval, ..self.config.watch };
+        self.config = Config { watch, ..new };
+        Ok(())
+    }
+
+    /// Stops in the order of the flow: no more intake, everything pending goes out, then the sinks get a moment.
+    async fn stop(mut self, terminate: &mut Signal, interrupt: &mut Signal) -> Result<(), DaemonError> {
+        info!("stopping");
+        service_manager::stopping();
+        let deadline = Instant::now() + DRAIN;
+        // What had happened when the signal came is still told.
+        tokio::task::yield_now().await;
+        self.read(false)?;
+        self.pipeline.flush(Instant::now());
+        while self.pipeline.waiting() > 0 && Instant::now() < deadline {
+            tokio::select! {
+                () = sleep_until(self.pipeline.deadline().map(|at| at.min(deadline))) => {
+                    self.pipeline.on_time(Instant::now());
+                }
+                // Somebody is in a hurry.
+                _ = any_of(terminate, interrupt) => break,
+            }
+        }
+        match self.pipeline.waiting() {
+            0 => info!("stopped; every push is sent"),
+            pushes => {
+                warn!(pushes, "stopped; these pushes could not be sent, for the receiver does not take them")
+            }
+        }
+        Ok(())
+    }
+}
+
+fn broken(config: &Config, error: io::Error) -> DaemonError {
+    DaemonError::Watcher { backend: watcher::resolve(config.watch.backend).as_str(), error }
+}
+
+async fn any_of(one: &mut Signal, other: &mut Signal) -> Option<()> {
+    tokio::select! {
+        signal = one.recv() => signal,
+        signal = other.recv() => signal,
+    }
+}
+
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,166 @@
+//! The hot path after the watcher: what changed → debouncer → sinks. Plain calls on one thread.
+
+use std::time::Instant;
+
+use tracing::{debug, info};
+
+use super::records::Records;
+use crate::{
+    classifier::{Classifier, Kind, Op},
+    debouncer::{Debouncer, Intervals, MailboxReady},
+    mailbox::{MailboxId, MailboxMap},
+    maildir::Part,
+    sink::{Outcome, Sink, push_notify::PushNotifySink},
+};
+
+/// Classifier, debouncer and sinks, with the map that they share.
+pub(super) struct Pipeline {
+    pub(super) map: MailboxMap,
+    pub(super) records: Records,
+    classifier: Classifier,
+    pub(super) debouncer: Debouncer,
+    pub(super) push_notify: PushNotifySink,
+    /// Mailboxes of which something was seen that means nothing, so that no push's look will bring their stamps up to date.
+    seen_for_nothing: Vec<MailboxId>,
+}
+
+impl Pipeline {
+    pub(super) fn new(intervals: Intervals, push_notify: PushNotifySink) -> Self {
+        Self {
+            map: MailboxMap::default(),
+            records: Records::default(),
+            classifier: Classifier::default(),
+            debouncer: Debouncer::new(intervals),
+            push_notify,
+            seen_for_nothing: Vec::new(),
+        }
+    }
+
+    fn sinks(&mut self) -> [(&mut dyn Sink, &MailboxMap); 1] {
+        [(&mut self.push_notify, &self.map)]
+    }
+
+    /// One event in `new/` or `cur/`.
+    pub(super) fn event(&mut self, (id, part): (MailboxId, Part), op: Op, name: &[u8], now: Instant) {
+        self.records.mark_dirty(id, part);
+        // One event tells of two mailboxes at most: a message that went from one to the other.
+        let mut found = [None; 2];
+        let mut count = 0;
+        self.classifier.event(id, part, op, name, &mut |id, kind| {
+            found[count] = Some((id, kind));
+            count += 1;
+        });
+        if count == 0 && self.seen_for_nothing.last() != Some(&id) {
+            self.seen_for_nothing.push(id);
+        }
+        for (id, kind) in found.into_iter().flatten() {
+            self.note(id, kind, now);
+        }
+    }
+
+    /// A read that had events is over.
+    pub(super) fn end_of_read(&mut self, now: Instant) {
+        let mut found = Vec::new();
+        self.classifier.end_of_read(now, &mut |id, kind| found.push((id, kind)));
+        self.note_all(found, now);
+    }
+
+    /// Something happened to a mailbox: push, or wait for more.
+    pub(super) fn note(&mut self, id: MailboxId, kind: Kind, now: Instant) {
+        if self.map.maildir(id).is_none() {
+            return;
+        }
+        if let Some(ready) = self.debouncer.note(id, kind, now) {
+            self.push(ready, now);
+        }
+    }
+
+    pub(super) fn note_all(&mut self, found: impl IntoIterator<Item = (MailboxId, Kind)>, now: Instant) {
+        for (id, kind) in found {
+            self.note(id, kind, now);
+        }
+    }
+
+    /// When [`Self::on_time`] has something to do next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.classifier.deadline(), self.debouncer.deadline(), self.push_notify.due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due.
+    pub(super) fn on_time(&mut self, now: Instant) {
+        if self.classifier.deadline().is_some_and(|deadline| deadline <= now) {
+            self.release_halves(now);
+        }
+        // As many as a receiver's queue takes many times over, then the watcher gets its turn.
+        for _ in 0..512 {
+            let Some(ready) = self.debouncer.pop_due(now) else { break };
+            self.push(ready, now);
+        }
+        for (sink, map) in self.sinks() {
+            if sink.due().is_some_and(|due| due <= now) {
+                sink.retry(map, now);
+            }
+        }
+    }
+
+    /// Ends the wait for second halves of renames.
+    pub(super) fn release_halves(&mut self, now: Instant) {
+        let mut found = Vec::new();
+        self.classifier.release(&mut |id, kind| found.push((id, kind)));
+        self.note_all(found, now);
+    }
+
+    /// For an orderly stop: everything that is pending goes out now, or into the sinks' sets.
+    pub(super) fn flush(&mut self, now: Instant) {
+        self.release_halves(now);
+        for ready in self.debouncer.flush() {
+            self.push(ready, now);
+        }
+    }
+
+    /// How many mailboxes wait in sinks.
+    pub(super) fn waiting(&self) -> usize {
+        self.push_notify.waiting()
+    }
+
+    /// Drops everything about a mailbox that is no more.
+    pub(super) fn forget(&mut self, id: MailboxId) {
+        self.debouncer.forget(id);
+        for (sink, _) in self.sinks() {
+            sink.forget(id);
+        }
+    }
+
+    /// The mailboxes whose events meant nothing since the last call.
+    pub(super) fn take_seen_for_nothing(&mut self) -> Vec<MailboxId> {
+        std::mem::take(&mut self.seen_for_nothing)
+    }
+
+    fn push(&mut self, ready: MailboxReady, now: Instant) {
+        let Some(maildir) = self.map.maildir(ready.mailbox) else { return };
+        self.records.look_again(ready.mailbox, maildir);
+        for (sink, map) in self.sinks() {
+            let outcome = sink.offer(&ready, map, now);
+            let sink = sink.name();
+            let MailboxReady { mailbox, kind, since, events } = ready;
+            let user = || map.names(mailbox).next().map_or("", |name| name.as_str());
+            let age_ms = now.duration_since(since).as_millis();
+            match outcome {
+                Outcome::Delivered => {
+                    info!(user = user(), kind = kind.as_str(), age_ms, events, sink, "pushed")
+                }
+                Outcome::Waiting => debug!(
+                    user = user(),
+                    kind = kind.as_str(),
+                    age_ms,
+                    events,
+                    sink,
+                    "the push waits for the receiver"
+                ),
+            }
+        }
+    }
+}

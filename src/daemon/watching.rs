@@ -1,0 +1,433 @@
+//! What is armed, against what should be: arms mailboxes, waits for those that are not there yet, and looks at the ones that an
+//! event cannot be trusted to tell about.
+//!
+//! The order is always: arm, then look. What came before the watch is found by the look, and what comes after it by the watch.
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tracing::{debug, error, info, warn};
+
+use super::{parents::Parents, records::Records};
+use crate::{
+    classifier::Kind,
+    config::Backend,
+    mailbox::MailboxId,
+    maildir::Part,
+    path_access,
+    stamp::{Stamp, holds_message},
+    watcher::{self, ArmError, Handle, ParentId, Target, WatchEvent, Watcher, limits, poll::Poller},
+};
+
+/// How many single troubles are logged in one go; the sum is always.
+const TROUBLES_LOGGED: usize = 10;
+
+/// A watch, and which of the two backends has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Armed {
+    handle: Handle,
+    polled: bool,
+}
+
+/// A mailbox.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    parts: [Option<Armed>; 2],
+    waits: bool,
+    in_trouble: bool,
+}
+
+/// How much is watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) watches: usize,
+    pub(super) polled: usize,
+    pub(super) waiting: usize,
+    pub(super) in_trouble: usize,
+}
+
+pub(super) struct Watching {
+    pub(super) primary: Box<dyn Watcher>,
+    /// For what the primary backend has no room for.
+    pub(super) fallback: Poller,
+    primary_polls: bool,
+    slots: Vec<Slot>,
+    parents: Parents,
+    troubles: usize,
+    limit_reached: bool,
+    /// Did a directory turn out to be watched for another mailbox? Then the map has to be read again.
+    pub(super) map_is_stale: bool,
+}
+
+impl Watching {
+    pub(super) fn new(backend: Backend, poll_interval: Duration) -> io::Result<Self> {
+        Ok(Self {
+            primary: watcher::open(backend, poll_interval)?,
+            fallback: Poller::new(poll_interval)?,
+            primary_polls: backend == Backend::Poll,
+            slots: Vec::new(),
+            parents: Parents::default(),
+            troubles: 0,
+            limit_reached: false,
+            map_is_stale: false,
+        })
+    }
+
+    /// Reads one of the backends. See [`Watcher::read`].
+    pub(super) fn read(&mut self, fallback: bool, each: &mut dyn FnMut(WatchEvent<'_>)) -> io::Result<bool> {
+        if fallback { self.fallback.read(each) } else { self.primary.read(each) }
+    }
+
+    /// Arms what is there of a mailbox and waits for the rest. A mailbox that appeared while the daemon runs is looked into:
+    /// what it holds may have come before the watch.
+    pub(super) fn arm_mailbox(
+        &mut self,
+        id: MailboxId,
+        maildir: &Path,
+        appeared: bool,
+        records: &mut Records,
+        found: &mut impl FnMut(MailboxId, Kind),
+    ) {
+        if self.slots.len() <= id.index() {
+            self.slots.resize(id.index() + 1, Slot::default());
+        }
+        let was_in_trouble = std::mem::take(&mut self.slots[id.index()].in_trouble);
+        self.slots[id.index()].waits = false;
+        for part in Part::ALL {
+            let directory = maildir.join(part.dir_name());
+            // Made and removed over and over by somebody, it is left to the sweep after a few times.
+            for _ in 0..4 {
+                match self.arm_part(id, part, &directory, records) {
+                    Ok(newly) => {
+                        if newly && appeared {
+                            look_into(id, part, &directory, found);
+                        }
+                        break;
+                    }
+                    Err(ArmError::Missing) => {
+                        if self.await_directory(id, &directory) {
+                            break;
+                        }
+                    }
+                    Err(error) => {
+                        self.trouble(id, &directory, &error, was_in_trouble);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Arms one directory. True if it is a new watch.
+    fn arm_part(
+        &mut self,
+        id: MailboxId,
+        part: Part,
+        directory: &Path,
+        records: &mut Records,
+    ) -> Result<bool, ArmError> {
+        if let Some(armed) = self.slots[id.index()].parts[part as usize] {
+            let is_same = match (Stamp::look(directory), records.stamp(id, part)) {
+                (Ok(now), Some(then)) => now.same_directory(&then),
+                _ => false,
+            };
+            if is_same {
+                return Ok(false);
+            }
+            self.disarm(armed);
+            self.slots[id.index()].parts[part as usize] = None;
+        }
+        records.set(id, part, None);
+        let armed = self.arm(Target::Part(id, part), directory)?;
+        self.slots[id.index()].parts[part as usize] = Some(armed);
+        records.set(id, part, Stamp::look(directory).ok());
+        Ok(true)
+    }
+
+    fn arm(&mut self, target: Target, directory: &Path) -> Result<Armed, ArmError> {
+        match self.primary.arm(target, directory) {
+            Ok(handle) => Ok(Armed { handle, polled: self.primary_polls }),
+            Err(ArmError::Limit) => {
+                self.limit_reached = true;
+                let handle = self.fallback.arm(target, directory)?;
+                Ok(Armed { handle, polled: true })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn disarm(&mut self, armed: Armed) {
+        if armed.polled && !self.primary_polls {
+            self.fallback.disarm(armed.handle);
+        } else {
+            self.primary.disarm(armed.handle);
+        }
+    }
+
+    /// Watches the nearest directory that exists for the next one to appear. False if the directory has appeared meanwhile.
+    fn await_directory(&mut self, id: MailboxId, directory: &Path) -> bool {
+        for _ in 0..4 {
+            let mut child = directory;
+            let Some(parent) = std::iter::from_fn(|| {
+                let parent = child.parent()?;
+                Some((parent, std::mem::replace(&mut child, parent)))
+            })
+            .find(|(parent, _)| parent.is_dir()) else {
+                break;
+            };
+            let (parent, missing) = parent;
+            let Some(name) = missing.file_name() else { break };
+            match self.watch_parent(parent) {
+                Ok(parent) => self.parents.expect(parent, name, id),
+                Err(error) => {
+                    debug!(directory = %parent.display(), %error, "cannot wait for a Maildir here; the sweep will find it")
+                }
+            }
+            self.slots[id.index()].waits = true;
+            if directory.symlink_metadata().is_ok() {
+                return false;
+            }
+            // It may have been made just before the watch; then the next one is waited for.
+            if missing.symlink_metadata().is_err() {
+                break;
+            }
+        }
+        true
+    }
+
+    fn watch_parent(&mut self, path: &Path) -> Result<ParentId, ArmError> {
+        let id = self.parents.id_of(path);
+        if self.parents.get(id).is_some_and(|parent| parent.armed.is_some()) {
+            return Ok(id);
+        }
+        match self.arm(Target::Parent(id), path) {
+            Ok(armed) => {
+                if let Some(parent) = self.parents.get_mut(id) {
+                    parent.armed = Some(armed);
+                }
+                Ok(id)
+            }
+            // The same directory by another path: whoever has the watch gets the events of both.
+            Err(ArmError::Shared(Target::Parent(other))) => {
+                self.parents.remove(id);
+                Ok(other)
+            }
+            Err(error) => {
+                self.parents.remove(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Watches a directory whose folders are those of users or domains. False if it has changed since `seen`, or may have.
+    pub(super) fn watch_folder_of_users(&mut self, path: &Path, seen: Option<&Stamp>) -> bool {
+        let id = self.parents.id_of(path);
+        if self.parents.get(id).is_some_and(|parent| parent.holds_users && parent.armed.is_some()) {
+            return true;
+        }
+        match self.watch_parent(path) {
+            Ok(id) => {
+                if let Some(parent) = self.parents.get_mut(id) {
+                    parent.holds_users = true;
+                }
+            }
+            Err(ArmError::Missing) => {}
+            Err(error) => {
+                warn!(directory = %path.display(), %error, "new users here are found by the sweep only")
+            }
+        }
+        match (Stamp::look(path), seen) {
+            (Ok(now), Some(seen)) => now == *seen && !seen.is_racy(),
+            _ => false,
+        }
+    }
+
+    /// Watches the directory of a map file.
+    pub(super) fn watch_map_file(&mut self, file: &Path) {
+        let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return };
+        match self.watch_parent(folder) {
+            Ok(id) => {
+                if let Some(parent) = self.parents.get_mut(id)
+                    && !parent.map_files.iter().any(|known| known == name)
+                {
+                    parent.map_files.push(name.to_owned());
+                }
+            }
+            Err(error) => {
+                warn!(file = %file.display(), %error, "changes of the map file are found by the sweep only")
+            }
+        }
+    }
+
+    /// Ends the watches of a mailbox.
+    pub(super) fn disarm_mailbox(&mut self, id: MailboxId) {
+        let Some(slot) = self.slots.get_mut(id.index()) else { return };
+        for armed in std::mem::take(slot).parts.into_iter().flatten() {
+            self.disarm(armed);
+        }
+    }
+
+    /// A directory's watch is worth nothing any more.
+    pub(super) fn lost(&mut self, id: MailboxId, part: Part) {
+        let Some(slot) = self.slots.get_mut(id.index()) else { return };
+        if let Some(armed) = slot.parts[part as usize].take() {
+            self.disarm(armed);
+        }
+    }
+
+    /// The same for a parent. Returns its path, the mailboxes that waited in it, and whether it had users or map files.
+    pub(super) fn parent_lost(&mut self, id: ParentId) -> Option<(PathBuf, Vec<MailboxId>, bool)> {
+        let waiting = self.parents.all_awaiting(id);
+        let parent = self.parents.remove(id)?;
+        if let Some(armed) = parent.armed {
+            self.disarm(armed);
+        }
+        Some((parent.path, waiting, parent.holds_users || !parent.map_files.is_empty()))
+    }
+
+    /// What a change of a parent may be about when nobody knows of which entry: its path, the mailboxes that waited, whether it holds
+    /// users, and whether it holds a map file.
+    pub(super) fn all_in_parent(&mut self, id: ParentId) -> Option<(PathBuf, Vec<MailboxId>, bool, bool)> {
+        let waited = self.parents.all_awaiting(id);
+        let parent = self.parents.get(id)?;
+        Some((parent.path.clone(), waited, parent.holds_users, !parent.map_files.is_empty()))
+    }
+
+    /// What something that happened to `name` in a parent is about.
+    pub(super) fn in_parent(&mut self, id: ParentId, name: &[u8]) -> Option<InParent> {
+        let name = OsStr::from_bytes(name);
+        let waited = self.parents.appeared(id, name);
+        let parent = self.parents.get(id)?;
+        Some(InParent {
+            waited,
+            path: parent.path.join(name),
+            is_folder_of_user: parent.holds_users,
+            is_map_file: parent.map_files.iter().any(|file| file == name),
+        })
+    }
+
+    /// Does the poller look after this directory? It does its own comparing.
+    pub(super) fn is_polled(&self, id: MailboxId, part: Part) -> bool {
+        let slot = self.slots.get(id.index());
+        slot.and_then(|slot| slot.parts[part as usize]).is_some_and(|armed| armed.polled)
+    }
+
+    /// Drops watches of parents in which nobody waits for anything any more.
+    pub(super) fn drop_unused_parents(&mut self) {
+        let slots = &self.slots;
+        for id in self.parents.unused(|mailbox| slots.get(mailbox.index()).is_some_and(|slot| slot.waits)) {
+            if let Some(armed) = self.parents.remove(id).and_then(|parent| parent.armed) {
+                self.disarm(armed);
+            }
+        }
+    }
+
+    /// Sees to it that a parent's watch is on what is at its path now. False if that is another directory than before.
+    pub(super) fn renew_parent(&mut self, id: ParentId) -> bool {
+        let Some(parent) = self.parents.get(id) else { return true };
+        let (path, old) = (parent.path.clone(), parent.armed);
+        // Arming again what is armed already gives the same handle.
+        let new = self.arm(Target::Parent(id), &path).ok();
+        if new == old {
+            return true;
+        }
+        if let Some(old) = old {
+            self.disarm(old);
+        }
+        if let Some(parent) = self.parents.get_mut(id) {
+            parent.armed = new;
+        }
+        false
+    }
+
+    /// The parents that a sweep looks at again: all that should have a watch, by path.
+    pub(super) fn parent_paths(&self) -> Vec<(ParentId, PathBuf)> {
+        self.parents.ids().filter_map(|id| Some((id, self.parents.get(id)?.path.clone()))).collect()
+    }
+
+    fn trouble(&mut self, id: MailboxId, directory: &Path, error: &ArmError, was_in_trouble: bool) {
+        self.slots[id.index()].in_trouble = true;
+        if let ArmError::Shared(_) = error {
+            self.map_is_stale = true;
+            return;
+        }
+        if was_in_trouble {
+            return;
+        }
+        self.troubles += 1;
+        if self.troubles <= TROUBLES_LOGGED {
+            let hint = match error {
+                ArmError::Io(error) => path_access::hint(directory, error),
+                ArmError::Link => "make it a directory of the Maildir".to_owned(),
+                _ => String::new(),
+            };
+            warn!(directory = %directory.display(), %error, hint, "a mailbox cannot be watched");
+        }
+    }
+
+    /// A round of arming is over: logs what was too much to log one by one.
+    pub(super) fn end_of_round(&mut self) {
+        let counts = self.counts();
+        if std::mem::take(&mut self.troubles) > TROUBLES_LOGGED {
+            warn!(
+                mailboxes = counts.in_trouble,
+                "these mailboxes cannot be watched; the first ones are logged above"
+            );
+        }
+        if std::mem::take(&mut self.limit_reached) {
+            let hint = limits::remedy(counts.watches + counts.polled);
+            error!(
+                watched = counts.watches,
+                polled = counts.polled,
+                hint,
+                "the limit of watches is reached; the rest is polled"
+            );
+        } else if counts.waiting > 0 {
+            info!(
+                mailboxes = counts.waiting,
+                "these mailboxes are not there yet; they are watched as soon as they are"
+            );
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = Counts { watches: self.parents.len(), ..Counts::default() };
+        for slot in &self.slots {
+            counts.waiting += usize::from(slot.waits);
+            counts.in_trouble += usize::from(slot.in_trouble);
+            for armed in slot.parts.iter().flatten() {
+                if armed.polled {
+                    counts.polled += 1;
+                } else {
+                    counts.watches += 1;
+                }
+            }
+        }
+        counts
+    }
+}
+
+/// What something in a parent is about.
+#[derive(Debug)]
+pub(super) struct InParent {
+    /// Mailboxes that waited for it.
+    pub(super) waited: Vec<MailboxId>,
+    /// Its path.
+    pub(super) path: PathBuf,
+    /// Could it be the folder of a user or a domain?
+    pub(super) is_folder_of_user: bool,
+    /// Is it a map file?
+    pub(super) is_map_file: bool,
+}
+
+/// Says what a new watch's directory holds already.
+fn look_into(id: MailboxId, part: Part, directory: &Path, found: &mut impl FnMut(MailboxId, Kind)) {
+    if holds_message(directory).unwrap_or(false) {
+        found(id, if part == Part::New { Kind::NewMail } else { Kind::Change });
+    }
+}

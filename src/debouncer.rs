@@ -1,0 +1,209 @@
+//! When to push: gathers what happens to a mailbox into as few pushes as are useful. Pure; `now` is a parameter.
+//!
+//! - The first new mail is pushed at once, later ones at most once in [`Intervals::new_mail`], and the last message
+//!   is always followed by a push.
+//! - Changes wait for [`Intervals::change_quiet`] without another change, since the phone's own reading is a change
+//!   too and comes in bursts, but never longer than [`Intervals::change_max_wait`] from the first one.
+//! - A push makes the phone look at everything, so it takes waiting changes along.
+//!
+//! There is an entry only for a mailbox with something pending, or whose last new mail is younger than the interval. Each entry
+//! has one live timer in a heap. A timer is not moved when its mailbox's time moves back, only when it comes up: thus
+//! a burst of events costs one entry and no work on the heap.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    time::{Duration, Instant},
+};
+
+use rustc_hash::FxHashMap;
+
+use crate::{classifier::Kind, mailbox::MailboxId};
+
+/// The three lengths of time, as `[debounce]` has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intervals {
+    /// New mail is pushed at most this often.
+    pub new_mail: Duration,
+    /// A change waits until this long has passed without another.
+    pub change_quiet: Duration,
+    /// A change never waits longer than this.
+    pub change_max_wait: Duration,
+}
+
+/// A mailbox whose owner's phones are to look now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailboxReady {
+    /// Which mailbox.
+    pub mailbox: MailboxId,
+    /// New mail if there was any, else a change.
+    pub kind: Kind,
+    /// When the first of the gathered events was seen.
+    pub since: Instant,
+    /// How many events were gathered.
+    pub events: u32,
+}
+
+/// What waits for one mailbox.
+///
+/// Invariant: `timer` is the time of an entry in the heap, and no later than [`State::due`].
+#[derive(Debug)]
+struct State {
+    /// The end of the interval that the last new-mail push began.
+    quiet_until: Option<Instant>,
+    first: Option<Instant>,
+    first_change: Option<Instant>,
+    last_change: Option<Instant>,
+    new_mail: bool,
+    events: u32,
+    timer: Option<Instant>,
+}
+
+/// The pending mailboxes and their timers.
+#[derive(Debug)]
+pub struct Debouncer {
+    intervals: Intervals,
+    states: FxHashMap<MailboxId, State>,
+    timers: BinaryHeap<Reverse<(Instant, MailboxId)>>,
+}
+
+impl Debouncer {
+    /// Nothing pending.
+    #[must_use]
+    pub fn new(intervals: Intervals) -> Self {
+        Self { intervals, states: FxHashMap::default(), timers: BinaryHeap::new() }
+    }
+
+    /// New lengths of time, for what comes from now on; a timer that runs is corrected when it comes up.
+    pub fn set_intervals(&mut self, intervals: Intervals) {
+        self.intervals = intervals;
+    }
+
+    /// Notes an event. Returns the push if it is to go out at once.
+    pub fn note(&mut self, mailbox: MailboxId, kind: Kind, now: Instant) -> Option<MailboxReady> {
+        let state = self.states.entry(mailbox).or_insert(State {
+            quiet_until: None,
+            first: None,
+            first_change: None,
+            last_change: None,
+            new_mail: false,
+            events: 0,
+            timer: None,
+        });
+        state.first.get_or_insert(now);
+        state.events = state.events.saturating_add(1);
+        match kind {
+            Kind::NewMail => state.new_mail = true,
+            Kind::Change => {
+                state.first_change.get_or_insert(now);
+                state.last_change = Some(now);
+            }
+        }
+        self.settle(mailbox, now)
+    }
+
+    /// When [`Self::pop_due`] may have something next. Earlier than needed at times, never later.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((time, _))| *time)
+    }
+
+    /// The next push whose time has come.
+    pub fn pop_due(&mut self, now: Instant) -> Option<MailboxReady> {
+        while let Some(&Reverse((time, mailbox))) = self.timers.peek() {
+            if time > now {
+                return None;
+            }
+            self.timers.pop();
+            match self.states.get_mut(&mailbox) {
+                Some(state) if state.timer == Some(time) => state.timer = None,
+                // An earlier timer took this one's place, or the mailbox is gone.
+                _ => continue,
+            }
+            if let Some(ready) = self.settle(mailbox, now) {
+                return Some(ready);
+            }
+        }
+        None
+    }
+
+    /// Everything that is pending, at once: for an orderly stop.
+    pub fn flush(&mut self) -> Vec<MailboxReady> {
+        self.timers.clear();
+        let mut ready: Vec<_> =
+            self.states.drain().filter_map(|(mailbox, state)| state.ready(mailbox)).collect();
+        ready.sort_unstable_by_key(|ready| ready.since);
+        ready
+    }
+
+    /// Drops what is pending for a mailbox that is no more.
+    pub fn forget(&mut self, mailbox: MailboxId) {
+        self.states.remove(&mailbox);
+    }
+
+    /// How many mailboxes wait for their push.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.states.values().filter(|state| state.first.is_some()).count()
+    }
+
+    /// Pushes a mailbox if its time has come, else sees that a timer runs for it.
+    fn settle(&mut self, mailbox: MailboxId, now: Instant) -> Option<MailboxReady> {
+        let state = self.states.get_mut(&mailbox)?;
+        let ready = match state.due(&self.intervals) {
+            Some(due) if due <= now => {
+                let ready = state.ready(mailbox);
+                state.reset();
+                if let Some(MailboxReady { kind: Kind::NewMail, .. }) = ready {
+                    state.quiet_until = Some(now + self.intervals.new_mail);
+                }
+                ready
+            }
+            _ => None,
+        };
+        // What is left to wait for: the push, or else the end of the interval, when the entry can go.
+        match state.due(&self.intervals).or(state.quiet_until) {
+            Some(next) if next > now => {
+                if state.timer.is_none_or(|timer| next < timer) {
+                    state.timer = Some(next);
+                    self.timers.push(Reverse((next, mailbox)));
+                }
+            }
+            _ => {
+                self.states.remove(&mailbox);
+            }
+        }
+        ready
+    }
+}
+
+impl State {
+    /// When the push is due; nothing when nothing is pending.
+    fn due(&self, intervals: &Intervals) -> Option<Instant> {
+        let first = self.first?;
+        let changes = self
+            .first_change
+            .zip(self.last_change)
+            .map(|(first, last)| (last + intervals.change_quiet).min(first + intervals.change_max_wait));
+        let new_mail = self.new_mail.then(|| self.quiet_until.unwrap_or(first).max(first));
+        // Both may wait; the earlier one takes the other along.
+        [changes, new_mail].into_iter().flatten().min()
+    }
+
+    fn ready(&self, mailbox: MailboxId) -> Option<MailboxReady> {
+        Some(MailboxReady {
+            mailbox,
+            kind: if self.new_mail { Kind::NewMail } else { Kind::Change },
+            since: self.first?,
+            events: self.events,
+        })
+    }
+
+    fn reset(&mut self) {
+        self.first = None;
+        self.first_change = None;
+        self.last_change = None;
+        self.new_mail = false;
+        self.events = 0;
+    }
+}

@@ -1,0 +1,171 @@
+//! Walks the folders under a template's root and finds whose Maildirs they are.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::{
+    source::{Entry, Found, Notice, SourceKind, is_hidden, link_notice},
+    template::{MatchError, Template},
+    username_format::Piece,
+};
+use crate::stamp::Stamp;
+
+/// A symbolic link that leads out of where it may point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// The link.
+    pub link: PathBuf,
+    /// Where it leads.
+    pub target: PathBuf,
+}
+
+/// Finds the users whose folders are at or below `folder`, which is the template's root or lies under it.
+pub(super) fn scan(template: &Template, folder: &Path, found: &mut Found) {
+    // A folder above the root has appeared, and perhaps the root with it.
+    let folder = if template.root().starts_with(folder) { template.root() } else { folder };
+    let Ok(below_root) = folder.strip_prefix(template.root()) else { return };
+    let depth = below_root.iter().count();
+    let names_end = template.depth_of_names();
+    if depth > names_end {
+        return;
+    }
+    let wanted = |entry: &DirEntry| {
+        let Some(level) = (depth + entry.depth()).checked_sub(1) else { return true };
+        entry.depth() == 0 || may_match(template, level, entry.file_name())
+    };
+    let walk = WalkDir::new(folder).max_depth(names_end - depth).follow_links(false).into_iter();
+    for entry in walk.filter_entry(wanted) {
+        match entry {
+            Ok(entry) => visit(template, &entry, depth + entry.depth(), found),
+            // What vanished since it was listed is not there; anything else hides users.
+            Err(error) if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => {
+                if error.depth() == 0 && folder == template.root() {
+                    found.notices.push(unreadable(template.root(), "there is no such folder"));
+                    let above = template.root().ancestors().find(|above| above.is_dir());
+                    found.folders.extend(above.map(|above| (above.to_owned(), None)));
+                }
+            }
+            Err(error) => found.notices.push(unreadable(error.path().unwrap_or(folder), &error.to_string())),
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &str) -> Notice {
+    Notice {
+        source: SourceKind::MailLocation,
+        message: format!("cannot look for users in `{}`: {error}", path.display()),
+        hint: "the folder must exist, and the daemon's user must be able to list it",
+        loses_pushes: true,
+    }
+}
+
+/// One entry at `depth` components below the root.
+fn visit(template: &Template, entry: &DirEntry, depth: usize, found: &mut Found) {
+    let is_link = entry.path_is_symlink();
+    if is_link && entry.depth() > 0 {
+        match inside(entry.path(), template.root()) {
+            // walkdir does not follow links, so what the link leads to gets a walk of its own, under the link's name.
+            Ok(true) if depth < template.depth_of_names() => return scan(template, entry.path(), found),
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(outside) => return found.notices.push(link_notice(SourceKind::MailLocation, &outside)),
+        }
+    } else if !is_link && !entry.file_type().is_dir() {
+        return;
+    }
+    if depth < template.depth_of_names() {
+        // Its entries are read after this, so a change that they do not show changes the stamp.
+        return found.folders.push((entry.path().to_owned(), Stamp::look(entry.path()).ok()));
+    }
+    let Ok(relative) = entry.path().strip_prefix(template.root()) else { return };
+    let tail: Vec<OsString> = template.components()[depth..].iter().map(literal).collect();
+    let tail: Vec<&OsStr> = tail.iter().map(OsString::as_os_str).collect();
+    let names: Vec<&OsStr> = relative.iter().chain(tail.iter().copied()).collect();
+    let user = match template.user_of(&names) {
+        Ok(user) => user,
+        Err(MatchError::NoMatch) => return,
+        Err(MatchError::Ambiguous(users)) => {
+            let users: Vec<_> = users.iter().map(|user| format!("`{user}`")).collect();
+            return found.notices.push(Notice {
+                source: SourceKind::MailLocation,
+                message: format!(
+                    "`{}` can be the mailbox of {}",
+                    entry.path().display(),
+                    users.join(" or of ")
+                ),
+                hint: "name its user under `users` or in the map file",
+                loses_pushes: true,
+            });
+        }
+    };
+    match below(template.root(), entry.path(), &tail) {
+        Ok((maildir, identity)) => {
+            found.entries.push(Entry { user, maildir, identity, source: SourceKind::MailLocation });
+        }
+        Err(outside) => found.notices.push(link_notice(SourceKind::MailLocation, &outside)),
+    }
+}
+
+/// A cheap look at one component, to leave out whole trees that cannot match.
+fn may_match(template: &Template, level: usize, name: &OsStr) -> bool {
+    match template.components().get(level).map(Vec::as_slice) {
+        Some([Piece::Literal(_)]) => literal(&template.components()[level]) == name,
+        Some([Piece::Variable(_), ..]) => !is_hidden(name),
+        Some(_) => true,
+        None => false,
+    }
+}
+
+fn literal(component: &Vec<Piece>) -> OsString {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = component.iter().flat_map(|piece| match piece {
+        Piece::Literal(literal) => literal.as_slice(),
+        Piece::Variable(_) => &[],
+    });
+    OsString::from_vec(bytes.copied().collect())
+}
+
+/// The path of the Maildir at `tail` below `base`, with its device and inode if it exists.
+///
+/// # Errors
+/// If a link on the way leads out of `root`.
+pub(super) fn below(
+    root: &Path,
+    base: &Path,
+    tail: &[&OsStr],
+) -> Result<(PathBuf, Option<(u64, u64)>), Outside> {
+    let mut path = base.to_owned();
+    let mut identity = fs::metadata(base).ok().map(|found| (found.dev(), found.ino()));
+    for name in tail {
+        path.push(name);
+        identity = match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => {
+                inside(&path, root)?;
+                fs::metadata(&path).ok().map(|found| (found.dev(), found.ino()))
+            }
+            Ok(found) => Some((found.dev(), found.ino())),
+            Err(_) => None,
+        };
+    }
+    Ok((path, identity))
+}
+
+/// Does a link lead to a folder under `root`? `Ok(false)` if it leads nowhere.
+fn inside(link: &Path, root: &Path) -> Result<bool, Outside> {
+    let outside = |target| Outside { link: link.to_owned(), target };
+    match (fs::canonicalize(link), fs::canonicalize(root)) {
+        (Ok(target), Ok(root)) if target.starts_with(&root) && target != root => Ok(target.is_dir()),
+        (Ok(target), _) => Err(outside(target)),
+        // A dangling link is reported only if it shows where it would lead.
+        (Err(_), _) => match fs::read_link(link) {
+            Ok(target) if target.is_absolute() && !target.starts_with(root) => Err(outside(target)),
+            _ => Ok(false),
+        },
+    }
+}

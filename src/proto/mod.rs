@@ -1,0 +1,3 @@
+//! Wire formats: bytes to types and back, without I/O.
+
+pub mod push_notify;

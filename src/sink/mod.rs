@@ -1,0 +1,42 @@
+//! Where pushes go.
+
+pub mod push_notify;
+mod socket;
+
+use std::time::Instant;
+
+use crate::{
+    debouncer::MailboxReady,
+    mailbox::{MailboxId, MailboxMap},
+};
+
+/// What became of a push that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver has it.
+    Delivered,
+    /// The sink keeps it, and tries again at [`Sink::due`].
+    Waiting,
+}
+
+/// A receiver of pushes. Never blocks: what cannot be sent now waits as a member of a set of mailboxes, each at most once,
+/// so that an outage costs memory by users and not by events.
+pub trait Sink {
+    /// The sink's name in logs: its table in the configuration.
+    fn name(&self) -> &'static str;
+
+    /// Pushes to all names of a mailbox, or keeps the mailbox for later.
+    fn offer(&mut self, ready: &MailboxReady, map: &MailboxMap, now: Instant) -> Outcome;
+
+    /// When [`Self::retry`] is wanted; nothing when nothing waits.
+    fn due(&self) -> Option<Instant>;
+
+    /// Sends what waits, as far as that works now.
+    fn retry(&mut self, map: &MailboxMap, now: Instant);
+
+    /// Drops what waits for a mailbox that is no more.
+    fn forget(&mut self, mailbox: MailboxId);
+
+    /// How many mailboxes wait.
+    fn waiting(&self) -> usize;
+}

@@ -1,0 +1,305 @@
+//! The sink for the push_notify socket.
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tracing::{debug, error, info, warn};
+
+use super::{Outcome, Sink, socket::RecordSocket};
+use crate::{
+    backoff::Backoff,
+    config::PushNotify,
+    debouncer::MailboxReady,
+    mailbox::{MailboxId, MailboxMap, Username},
+    proto::push_notify::{Dialect, Message},
+};
+
+/// A receiver that is there and busy: it takes some ten records and needs a moment.
+const FULL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(500));
+/// A receiver that is not there: a look now and then, soon enough after a restart.
+const GONE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// The most records sent by one retry, so that the watcher gets its turn.
+const BATCH: usize = 512;
+
+/// Mailboxes that wait, in the order in which they came, each once.
+#[derive(Debug, Default)]
+struct Waiting {
+    queue: VecDeque<MailboxId>,
+    /// Is the mailbox in the queue, and still to be sent? By number.
+    wanted: Vec<bool>,
+    count: usize,
+}
+
+impl Waiting {
+    fn insert(&mut self, mailbox: MailboxId) {
+        if self.wanted.len() <= mailbox.index() {
+            self.wanted.resize(mailbox.index() + 1, false);
+        }
+        if !std::mem::replace(&mut self.wanted[mailbox.index()], true) {
+            self.queue.push_back(mailbox);
+            self.count += 1;
+        }
+    }
+
+    fn remove(&mut self, mailbox: MailboxId) {
+        if let Some(wanted) = self.wanted.get_mut(mailbox.index())
+            && std::mem::take(wanted)
+        {
+            self.count -= 1;
+            // It stays in the queue until its turn comes, unless so many did that they would be most of it.
+            if self.queue.len() > 64 && self.queue.len() / 4 > self.count {
+                let mut kept = vec![false; self.wanted.len()];
+                let wanted = &self.wanted;
+                self.queue.retain(|id| wanted[id.index()] && !std::mem::replace(&mut kept[id.index()], true));
+            }
+        }
+    }
+
+    fn front(&mut self) -> Option<MailboxId> {
+        while let Some(&mailbox) = self.queue.front() {
+            if self.wanted[mailbox.index()] {
+                return Some(mailbox);
+            }
+            self.queue.pop_front();
+        }
+        // After an outage the memory goes back.
+        if self.queue.capacity() > 1024 {
+            *self = Self::default();
+        }
+        None
+    }
+}
+
+/// Why nothing is sent at the moment.
+#[derive(Debug)]
+struct Outage {
+    since: Instant,
+    kind: io::ErrorKind,
+    retry: Instant,
+    sent_since: usize,
+}
+
+/// The sink.
+#[derive(Debug)]
+pub struct PushNotifySink {
+    socket: RecordSocket,
+    dialect: Dialect,
+    record: Vec<u8>,
+    waiting: Waiting,
+    /// How many names of the mailbox at the front have been sent.
+    names_sent: usize,
+    full: Backoff,
+    gone: Backoff,
+    outage: Option<Outage>,
+}
+
+impl PushNotifySink {
+    /// Nothing is connected or sent yet, so the receiver need not be there.
+    ///
+    /// # Errors
+    /// If there is no socket to be had.
+    pub fn new(config: &PushNotify) -> io::Result<Self> {
+        Ok(Self {
+            socket: RecordSocket::new(&config.socket, config.dialect)?,
+            dialect: config.dialect,
+            record: Vec::new(),
+            waiting: Waiting::default(),
+            names_sent: 0,
+            full: Backoff::new(FULL.0, FULL.1),
+            gone: Backoff::new(GONE.0, GONE.1),
+            outage: None,
+        })
+    }
+
+    /// Takes over what waited in the sink that this one replaces after a reload.
+    pub fn inherit(&mut self, old: Self, now: Instant) {
+        self.waiting = old.waiting;
+        self.names_sent = old.names_sent;
+        if self.waiting.count > 0 {
+            self.outage = Some(Outage { since: now, kind: io::ErrorKind::Other, retry: now, sent_since: 0 });
+        }
+    }
+
+    /// Sends to the names of a mailbox from `names_sent` on.
+    fn send(&mut self, mailbox: MailboxId, map: &MailboxMap) -> io::Result<()> {
+        for name in map.names(mailbox).skip(self.names_sent) {
+            send_notify(&self.socket, self.dialect, name, &mut self.record)?;
+            self.names_sent += 1;
+        }
+        self.names_sent = 0;
+        Ok(())
+    }
+
+    fn failed(&mut self, error: &io::Error, now: Instant) {
+        let is_full = error.kind() == io::ErrorKind::WouldBlock;
+        let backoff = if is_full { &mut self.full } else { &mut self.gone };
+        let wait = backoff.failed(fastrand::f64());
+        let outage = self.outage.get_or_insert(Outage {
+            since: now,
+            kind: io::ErrorKind::Other,
+            retry: now,
+            sent_since: 0,
+        });
+        outage.retry = now + wait;
+        // Said once for each kind of trouble, not once a try.
+        if std::mem::replace(&mut outage.kind, error.kind()) != error.kind() {
+            let socket = self.socket.path().display();
+            if is_full {
+                debug!(%socket, waiting = self.waiting.count, "the receiver is busy; pushes wait for it");
+            } else {
+                let hint = hint(self.socket.path(), self.dialect, error);
+                error!(%socket, %error, waiting = self.waiting.count, hint, "cannot push; each user's push is kept and tried again");
+            }
+        }
+    }
+
+    fn worked(&mut self, now: Instant) {
+        self.full.reset();
+        self.gone.reset();
+        if self.waiting.count > 0 {
+            return;
+        }
+        if let Some(outage) = self.outage.take() {
+            let seconds = now.duration_since(outage.since).as_secs_f32();
+            if outage.kind == io::ErrorKind::WouldBlock && seconds < 10.0 {
+                debug!(pushes = outage.sent_since, seconds, "the receiver has caught up");
+            } else if outage.kind != io::ErrorKind::Other {
+                info!(
+                    pushes = outage.sent_since,
+                    seconds, "the push_notify socket works again; what waited is sent"
+                );
+            }
+        }
+    }
+}
+
+impl Sink for PushNotifySink {
+    fn name(&self) -> &'static str {
+        "push-notify"
+    }
+
+    fn offer(&mut self, ready: &MailboxReady, map: &MailboxMap, now: Instant) -> Outcome {
+        // While others wait, this one queues up behind them.
+        if self.outage.is_none() {
+            match self.send(ready.mailbox, map) {
+                Ok(()) => return Outcome::Delivered,
+                Err(error) => self.failed(&error, now),
+            }
+        }
+        self.waiting.insert(ready.mailbox);
+        Outcome::Waiting
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.outage.as_ref().map(|outage| outage.retry)
+    }
+
+    fn retry(&mut self, map: &MailboxMap, now: Instant) {
+        for _ in 0..BATCH {
+            let Some(mailbox) = self.waiting.front() else { break };
+            match self.send(mailbox, map) {
+                Ok(()) => {
+                    self.waiting.remove(mailbox);
+                    self.full.reset();
+                    self.gone.reset();
+                    if let Some(outage) = &mut self.outage {
+                        outage.sent_since += 1;
+                        outage.retry = now;
+                    }
+                }
+                Err(error) => return self.failed(&error, now),
+            }
+        }
+        self.worked(now);
+    }
+
+    fn forget(&mut self, mailbox: MailboxId) {
+        if self.waiting.front() == Some(mailbox) {
+            self.names_sent = 0;
+        }
+        self.waiting.remove(mailbox);
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.count
+    }
+}
+
+/// Sends one notify record.
+fn send_notify(
+    socket: &RecordSocket,
+    dialect: Dialect,
+    name: &Username,
+    record: &mut Vec<u8>,
+) -> io::Result<()> {
+    let message =
+        Message::Notify { user: name.as_str(), mailbox: (dialect == Dialect::Argon).then_some("INBOX") };
+    if let Err(error) = message.encode(dialect, record) {
+        // The map refuses such names, so this is ours to repair and no reason to hold up everybody else.
+        warn!(user = %name, %error, "a user in the map cannot be named in the record");
+        return Ok(());
+    }
+    socket.send(record)
+}
+
+/// Sends one notify record to each of the users, for the command `send`: waits a little where the receiver is busy.
+///
+/// # Errors
+/// The first one, with the user that it is about.
+pub fn send_now(
+    config: &PushNotify,
+    users: &[Username],
+    patience: Duration,
+) -> Result<(), (Username, io::Error)> {
+    let failed = |user: &Username| {
+        let user = user.clone();
+        |error| (user, error)
+    };
+    let mut record = Vec::new();
+    for user in users {
+        let socket = RecordSocket::new(&config.socket, config.dialect).map_err(failed(user))?;
+        let deadline = Instant::now() + patience;
+        let mut backoff = Backoff::new(FULL.0, Duration::from_millis(50));
+        loop {
+            match send_notify(&socket, config.dialect, user, &mut record) {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+                    std::thread::sleep(backoff.failed(fastrand::f64()));
+                }
+                Err(error) => return Err(failed(user)(error)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What to do about an error of the socket.
+#[must_use]
+pub fn hint(path: &Path, dialect: Dialect, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("is the push daemon running? {}", crate::path_access::hint(path, error))
+        }
+        io::ErrorKind::ConnectionRefused => {
+            "the socket is there, but nobody listens: is the push daemon running?".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "the daemon's user must be able to write to the socket and to enter its folder; {}",
+                crate::path_access::hint(path, error)
+            )
+        }
+        io::ErrorKind::WouldBlock => "the receiver does not read: is the push daemon hanging?".to_owned(),
+        _ if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
+            format!(
+                "the socket is of the other type: {dialect} wants a {} socket",
+                if dialect.is_stream() { "stream" } else { "datagram" }
+            )
+        }
+        _ => "see the error above".to_owned(),
+    }
+}
