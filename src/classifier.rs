@@ -95,7 +95,7 @@ impl Classifier {
             Op::Created => found(mailbox, arrival(part, name)),
             Op::Deleted => found(mailbox, Kind::Change),
             Op::MovedFrom(cookie) => {
-                self.held.push(Half { cookie, mailbox, part, name: name.into(), old: false })
+                self.held.push(Half { cookie, mailbox, part, name: name.into(), old: false });
             }
             Op::MovedTo(cookie) => match self.take(cookie) {
                 Some(from) if from.mailbox == mailbox => {

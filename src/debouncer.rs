@@ -147,6 +147,12 @@ impl Debouncer {
         self.states.values().filter(|state| state.first.is_some()).count()
     }
 
+    /// How many timers there are: one for each mailbox with an entry, and those that were overtaken and will go when they come up.
+    #[must_use]
+    pub fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Pushes a mailbox if its time has come, else sees that a timer runs for it.
     fn settle(&mut self, mailbox: MailboxId, now: Instant) -> Option<MailboxReady> {
         let state = self.states.get_mut(&mailbox)?;

@@ -54,6 +54,14 @@ impl InstanceLock {
         path.into()
     }
 
+    /// Does somebody hold the lock? Makes no file.
+    #[must_use]
+    pub fn is_held(configuration: &Path) -> bool {
+        File::open(Self::path_for(configuration)).is_ok_and(|file| {
+            flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+        })
+    }
+
     /// Takes the lock.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ pub struct Stamp {
     device: u64,
     inode: u64,
     /// Nanoseconds since 1970.
-    mtime: i128,
+    mtime: i64,
     racy: bool,
 }
 
@@ -49,12 +49,13 @@ impl Stamp {
     /// A stamp from its parts: the mtime in seconds and nanoseconds, and the time of the look since 1970.
     #[must_use]
     pub fn new(device: u64, inode: u64, (seconds, nanoseconds): (i64, i64), now: Duration) -> Self {
-        let mtime = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+        // Good until the year 2262.
+        let mtime = seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds);
         let margin = if nanoseconds == 0 { RACY_SECONDS } else { RACY };
-        let now = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX);
-        let margin = i128::try_from(margin.as_nanos()).unwrap_or(i128::MAX);
+        let now = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+        let margin = i64::try_from(margin.as_nanos()).unwrap_or(i64::MAX);
         // An mtime in the future says nothing about when the change was, so it is racy for as long as it lies there.
-        Self { device, inode, mtime, racy: now - mtime < margin }
+        Self { device, inode, mtime, racy: now.saturating_sub(mtime) < margin }
     }
 
     /// Is this a look at the same directory, rather than at another one in its place?

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::{Backend, Config},
     exit_code::Exit,
-    instance_lock::{InstanceLock, LockError},
+    instance_lock::InstanceLock,
     mailbox::source::{Listing, Notice, Source},
     sink::push_notify,
     unix_socket,
@@ -105,7 +105,7 @@ impl Report {
         let mut report = Self {
             config: config.path.display().to_string(),
             ok: true,
-            running: false,
+            running: InstanceLock::is_held(&config.path),
             sources: Vec::new(),
             users: 0,
             mailboxes: 0,
@@ -114,7 +114,6 @@ impl Report {
             sinks: Vec::new(),
             findings: Vec::new(),
         };
-        report.lock(config);
         match config.mailboxes.read() {
             Ok(listing) => {
                 report.map(config, &listing);
@@ -133,14 +132,6 @@ impl Report {
 
     fn warning(&mut self, message: String, hint: impl Into<String>) {
         self.findings.push(Finding { severity: Severity::Warning, message, hint: hint.into() });
-    }
-
-    fn lock(&mut self, config: &Config) {
-        match InstanceLock::take(&config.path) {
-            Ok(_) => {}
-            Err(LockError::Held(_)) => self.running = true,
-            Err(error) => self.problem(error.to_string(), error.hint()),
-        }
     }
 
     fn map(&mut self, config: &Config, listing: &Listing) {

@@ -6,6 +6,7 @@
 //! watching.rs ←──────────── upkeep.rs ←── jobs.rs (other threads: map, looks)
 //! ```
 
+mod comparison;
 mod jobs;
 mod parents;
 mod pipeline;
@@ -25,6 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::{
+    classifier::Op,
     config::{Config, ConfigError},
     instance_lock::{InstanceLock, LockError},
     mailbox::source::SourceError,
@@ -153,6 +155,12 @@ impl Daemon {
         let mut next_progress = Some(self.started + START_PROGRESS);
         loop {
             let now = Instant::now();
+            // What a look found is judged when no event is on its way that explains it.
+            let rested = self.rest_until.is_some_and(|until| until <= now);
+            if rested || (self.rest_until.is_none() && self.upkeep.wants_all_read()) {
+                self.rest_until = None;
+                self.read(false)?;
+            }
             self.on_time(now);
             if let (Some(at), Some(interval)) = (next_alive, watchdog)
                 && at <= now
@@ -188,8 +196,8 @@ impl Daemon {
         self.stop(&mut terminate, &mut interrupt).await
     }
 
-    /// Hands what a backend has to the pipeline.
-    fn read(&mut self, fallback: bool) -> Result<(), DaemonError> {
+    /// Hands what a backend has to the pipeline. False if there was nothing.
+    fn read(&mut self, fallback: bool) -> Result<bool, DaemonError> {
         let now = Instant::now();
         let Self { watching, pipeline, upkeep, config, .. } = self;
         let mut errands = Vec::new();
@@ -199,15 +207,17 @@ impl Daemon {
                 WatchEvent::Entry { target: Target::Part(id, part), op, name } => {
                     pipeline.event((id, part), op, name, now);
                 }
-                WatchEvent::Entry { target: Target::Parent(id), name, .. }
-                | WatchEvent::Written { target: Target::Parent(id), name } => {
-                    errands.push(Errand::InParent(id, name.to_vec()));
+                WatchEvent::Entry { target: Target::Parent(parent), op, name } => {
+                    errands.push(Errand::InParent { parent, name: name.to_vec(), is_new: op == Op::Created });
+                }
+                WatchEvent::Written { target: Target::Parent(parent), name } => {
+                    errands.push(Errand::InParent { parent, name: name.to_vec(), is_new: true });
                 }
                 WatchEvent::Touched { target: Target::Part(id, part), arrived } => {
                     errands.push(Errand::Touched(id, part, arrived));
                 }
                 WatchEvent::Touched { target: Target::Parent(id), .. } => {
-                    errands.push(Errand::ParentTouched(id))
+                    errands.push(Errand::ParentTouched(id));
                 }
                 WatchEvent::Lost(Target::Part(id, part)) => errands.push(Errand::Lost(id, part)),
                 WatchEvent::Lost(Target::Parent(id)) => errands.push(Errand::ParentLost(id)),
@@ -227,13 +237,10 @@ impl Daemon {
         if overflow {
             upkeep.overflow(watching, pipeline, now);
         }
-        Ok(())
+        Ok(any)
     }
 
     fn on_time(&mut self, now: Instant) {
-        if self.rest_until.is_some_and(|until| until <= now) {
-            self.rest_until = None;
-        }
         self.pipeline.on_time(now);
         self.upkeep.on_time(&mut self.watching, &mut self.pipeline, now);
         if self.ready_owed && self.upkeep.is_settled() {
@@ -262,10 +269,6 @@ impl Daemon {
         }
         let Self { watching, pipeline, upkeep, .. } = self;
         upkeep.job_done(done, watching, pipeline, Instant::now());
-        // What is judged now needs to know that no event is on its way that explains it.
-        if upkeep.wants_all_read() && self.rest_until.is_none() {
-            self.read(false)?;
-        }
         Ok(())
     }
 
@@ -278,7 +281,7 @@ impl Daemon {
         match self.try_reload() {
             Ok(()) => {}
             Err(error) => {
-                error!(%error, hint = error.hint(), "the new configuration is not used; the old one stays")
+                error!(%error, hint = error.hint(), "the new configuration is not used; the old one stays");
             }
         }
     }
@@ -311,7 +314,7 @@ impl Daemon {
         let deadline = Instant::now() + DRAIN;
         // What had happened when the signal came is still told.
         tokio::task::yield_now().await;
-        self.read(false)?;
+        while self.read(false)? && Instant::now() < deadline {}
         self.pipeline.flush(Instant::now());
         while self.pipeline.waiting() > 0 && Instant::now() < deadline {
             tokio::select! {
@@ -325,7 +328,7 @@ impl Daemon {
         match self.pipeline.waiting() {
             0 => info!("stopped; every push is sent"),
             pushes => {
-                warn!(pushes, "stopped; these pushes could not be sent, for the receiver does not take them")
+                warn!(pushes, "stopped; these pushes could not be sent, for the receiver does not take them");
             }
         }
         Ok(())

@@ -42,7 +42,7 @@ impl Pipeline {
 
     /// One event in `new/` or `cur/`.
     pub(super) fn event(&mut self, (id, part): (MailboxId, Part), op: Op, name: &[u8], now: Instant) {
-        self.records.mark_dirty(id, part);
+        let was_up_to_date = self.records.mark_dirty(id, part);
         // One event tells of two mailboxes at most: a message that went from one to the other.
         let mut found = [None; 2];
         let mut count = 0;
@@ -50,7 +50,8 @@ impl Pipeline {
             found[count] = Some((id, kind));
             count += 1;
         });
-        if count == 0 && self.seen_for_nothing.last() != Some(&id) {
+        // Otherwise it is in the list already, or the look before a push that is pending will see to it.
+        if count == 0 && was_up_to_date {
             self.seen_for_nothing.push(id);
         }
         for (id, kind) in found.into_iter().flatten() {
@@ -150,7 +151,7 @@ impl Pipeline {
             let age_ms = now.duration_since(since).as_millis();
             match outcome {
                 Outcome::Delivered => {
-                    info!(user = user(), kind = kind.as_str(), age_ms, events, sink, "pushed")
+                    info!(user = user(), kind = kind.as_str(), age_ms, events, sink, "pushed");
                 }
                 Outcome::Waiting => debug!(
                     user = user(),

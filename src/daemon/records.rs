@@ -32,9 +32,9 @@ pub(super) enum Verdict {
 pub(super) struct Records(Vec<[Record; 2]>);
 
 impl Records {
-    /// Notes an event: the last look is out of date. Only this much on the hot path.
-    pub(super) fn mark_dirty(&mut self, id: MailboxId, part: Part) {
-        self.record(id, part).dirty = true;
+    /// Notes an event: the last look is out of date. Only this much on the hot path. True if it was not before.
+    pub(super) fn mark_dirty(&mut self, id: MailboxId, part: Part) -> bool {
+        !std::mem::replace(&mut self.record(id, part).dirty, true)
     }
 
     /// Looks at what has had events since the last look.

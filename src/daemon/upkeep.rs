@@ -2,8 +2,8 @@
 //! what no event told.
 
 use std::{
-    collections::VecDeque,
-    path::{Path, PathBuf},
+    collections::{HashSet, VecDeque},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,9 +11,9 @@ use std::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    jobs::{CHUNK, Done, Jobs, Look, Why},
+    comparison::{Comparison, kind_of_change},
+    jobs::{Done, Jobs, Why},
     pipeline::Pipeline,
-    records::Verdict,
     watching::Watching,
 };
 use crate::{
@@ -23,7 +23,6 @@ use crate::{
         source::{Listing, Notice, Source, Sources},
     },
     maildir::Part,
-    stamp::{Stamp, holds_message},
     watcher::ParentId,
 };
 
@@ -45,17 +44,8 @@ pub(super) enum Errand {
     ParentLost(ParentId),
     /// A parent changed, and nobody knows how.
     ParentTouched(ParentId),
-    /// Something happened to an entry of a parent.
-    InParent(ParentId, Vec<u8>),
-}
-
-/// The comparison of mailboxes with their last looks.
-#[derive(Debug, Default)]
-struct Comparison {
-    /// Still to be looked at.
-    left: Vec<MailboxId>,
-    /// Have events been dropped, so that looks with an ambiguous answer count as changes?
-    after_overflow: bool,
+    /// Something happened to an entry of a parent. `is_new`: there cannot have been another one in its place.
+    InParent { parent: ParentId, name: Vec<u8>, is_new: bool },
 }
 
 pub(super) struct Upkeep {
@@ -70,13 +60,8 @@ pub(super) struct Upkeep {
     new_folders: Vec<PathBuf>,
     to_arm: VecDeque<(MailboxId, bool)>,
     comparison: Comparison,
-    /// Mailboxes that a look found changed without an event, to be judged after the next read.
-    suspects: Vec<(MailboxId, Part)>,
-    /// Mailboxes whose events meant nothing and whose stamps were brought up to date after that, on the assumption that no
-    /// event was dropped: the next complete read without an overflow shows that.
-    unconfirmed: Vec<MailboxId>,
     started: bool,
-    last_notices: Vec<Notice>,
+    logged: HashSet<String>,
 }
 
 impl Upkeep {
@@ -92,10 +77,8 @@ impl Upkeep {
             new_folders: Vec::new(),
             to_arm: VecDeque::new(),
             comparison: Comparison::default(),
-            suspects: Vec::new(),
-            unconfirmed: Vec::new(),
             started: false,
-            last_notices: Vec::new(),
+            logged: HashSet::new(),
         }
     }
 
@@ -114,14 +97,14 @@ impl Upkeep {
 
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let reading = self.reading.map(|(at, _)| at).filter(|_| !self.reading_runs);
-        let work = !self.to_arm.is_empty() || (!self.comparison.left.is_empty() && self.jobs.can_look());
+        let work = !self.to_arm.is_empty() || self.comparison.wants_look(&self.jobs);
         [self.next_sweep, reading, work.then_some(now)].into_iter().flatten().min()
     }
 
     fn read_sources(&mut self, at: Instant, why: Why) {
         self.reading = Some(match self.reading {
-            Some((earlier, reason)) if reason > why => (earlier, reason),
-            _ => (at, why),
+            Some((earlier, reason)) => (earlier.min(at), reason.max(why)),
+            None => (at, why),
         });
     }
 
@@ -140,12 +123,7 @@ impl Upkeep {
             self.jobs.read_sources(Arc::clone(&self.sources), why);
         }
         self.arm_some(watching, pipeline, now);
-        while self.jobs.can_look() && !self.comparison.left.is_empty() {
-            let from = self.comparison.left.len().saturating_sub(CHUNK);
-            let chunk = self.comparison.left.split_off(from).into_iter();
-            let map = &pipeline.map;
-            self.jobs.look(chunk.filter_map(|id| Some((id, map.maildir(id)?.to_owned()))).collect());
-        }
+        self.comparison.look(&mut self.jobs, &pipeline.map);
     }
 
     fn arm_some(&mut self, watching: &mut Watching, pipeline: &mut Pipeline, now: Instant) {
@@ -174,7 +152,7 @@ impl Upkeep {
     fn sweep(&mut self, watching: &mut Watching, pipeline: &Pipeline, now: Instant) {
         debug!(mailboxes = pipeline.map.len(), "sweep");
         self.read_sources(now, Why::Sweep);
-        self.comparison.left = pipeline.map.ids().collect();
+        self.comparison.begin(&pipeline.map);
         watching.drop_unused_parents();
         for (id, path) in watching.parent_paths() {
             if !watching.renew_parent(id) {
@@ -189,16 +167,7 @@ impl Upkeep {
     pub(super) fn overflow(&mut self, watching: &mut Watching, pipeline: &mut Pipeline, now: Instant) {
         warn!(mailboxes = pipeline.map.len(), "events were dropped; every mailbox is looked at");
         pipeline.release_halves(now);
-        // A change of these may have been dropped after the event that meant nothing, and their stamps hide it.
-        let mut unsure = std::mem::take(&mut self.unconfirmed);
-        unsure.extend(pipeline.take_seen_for_nothing());
-        unsure.sort_unstable();
-        unsure.dedup();
-        for id in unsure {
-            let kind = content(pipeline.map.maildir(id));
-            pipeline.note(id, kind, now);
-        }
-        self.comparison.after_overflow = true;
+        self.comparison.overflow(pipeline, now);
         self.sweep(watching, pipeline, now);
     }
 
@@ -210,6 +179,7 @@ impl Upkeep {
         pipeline: &mut Pipeline,
         now: Instant,
     ) {
+        let mut changed_folders = HashSet::new();
         for errand in errands {
             match errand {
                 Errand::Lost(id, part) => {
@@ -230,7 +200,7 @@ impl Upkeep {
                     if let Some((path, waited, holds_users, has_map_file)) = watching.all_in_parent(id) {
                         self.to_arm.extend(waited.into_iter().map(|id| (id, true)));
                         if holds_users {
-                            self.compare_below(&path, pipeline);
+                            changed_folders.insert((path.clone(), false));
                             self.new_folders.push(path);
                         }
                         if has_map_file {
@@ -241,25 +211,26 @@ impl Upkeep {
                 Errand::ParentLost(id) => {
                     if let Some((path, waited, has_more)) = watching.parent_lost(id) {
                         self.to_arm.extend(waited.into_iter().map(|id| (id, true)));
-                        self.compare_below(&path, pipeline);
+                        changed_folders.insert((path, false));
                         if has_more {
                             self.read_sources(now + MAP_FILE_QUIET, Why::Changed);
                         }
                     }
                 }
-                Errand::InParent(id, name) => {
-                    let Some(about) = watching.in_parent(id, &name) else { continue };
+                Errand::InParent { parent, name, is_new } => {
+                    let Some(about) = watching.in_parent(parent, &name) else { continue };
                     self.to_arm.extend(about.waited.into_iter().map(|id| (id, true)));
                     if about.is_map_file {
                         self.read_sources(now + MAP_FILE_QUIET, Why::Changed);
                     }
                     if about.is_folder_of_user {
-                        self.compare_below(&about.path, pipeline);
+                        changed_folders.insert((about.path.clone(), is_new));
                         self.new_folders.push(about.path);
                     }
                 }
             }
         }
+        self.comparison.add_below(changed_folders, &self.sources, &pipeline.map);
         self.read_new_folders();
     }
 
@@ -271,48 +242,18 @@ impl Upkeep {
         }
     }
 
-    /// A folder was moved, removed or put in the place of another one.
-    fn compare_below(&mut self, folder: &Path, pipeline: &Pipeline) {
-        let below =
-            |id: &MailboxId| pipeline.map.maildir(*id).is_some_and(|maildir| maildir.starts_with(folder));
-        // Mostly it is the folder of one user, whose Maildir is known.
-        let before = self.comparison.left.len();
-        self.comparison.left.extend(pipeline.map.ids().filter(below));
-        debug!(folder = %folder.display(), mailboxes = self.comparison.left.len() - before, "a folder above mailboxes changed");
-    }
-
-    /// Everything that happened up to now has been read. What a look says now is not explained by events that are on their way.
+    /// See [`Comparison::all_read`].
     pub(super) fn all_read(&mut self, pipeline: &mut Pipeline, now: Instant) {
-        self.unconfirmed.clear();
-        for id in pipeline.take_seen_for_nothing() {
-            if let Some(maildir) = pipeline.map.maildir(id) {
-                pipeline.records.look_again(id, maildir);
-                self.unconfirmed.push(id);
-            }
-        }
-        for (id, part) in std::mem::take(&mut self.suspects) {
-            let Some(maildir) = pipeline.map.maildir(id) else { continue };
-            let directory = maildir.join(part.dir_name());
-            let look = Stamp::look(&directory);
-            match (pipeline.records.compare(id, part, &look), look) {
-                (Verdict::Changed { known: false }, Ok(now_there)) => {
-                    pipeline.records.set(id, part, Some(now_there));
-                    let kind = kind_of_change(part, &directory);
-                    debug!(directory = %directory.display(), kind = kind.as_str(), "a look found what no event told");
-                    pipeline.note(id, kind, now);
-                }
-                (Verdict::Other, _) => self.to_arm.push_back((id, true)),
-                _ => {}
-            }
-        }
+        let others = self.comparison.all_read(pipeline, now);
+        self.to_arm.extend(others.into_iter().map(|id| (id, true)));
     }
 
-    /// Is there something that [`Self::all_read`] is waited for?
+    /// See [`Comparison::wants_all_read`].
     pub(super) fn wants_all_read(&self) -> bool {
-        !self.suspects.is_empty()
+        self.comparison.wants_all_read()
     }
 
-    /// Takes in what a job found. Reports whether a reload has come to its end, well or not.
+    /// Takes in what a job found.
     pub(super) fn job_done(
         &mut self,
         done: Done,
@@ -322,13 +263,8 @@ impl Upkeep {
     ) {
         match done {
             Done::Looks(looks) => {
-                let after_overflow = self.comparison.after_overflow;
-                for look in looks {
-                    self.judge(look, after_overflow, watching, pipeline, now);
-                }
-                if self.comparison.left.is_empty() && !self.jobs.is_looking() {
-                    self.comparison.after_overflow = false;
-                }
+                let others = self.comparison.judge(looks, &self.jobs, watching, pipeline, now);
+                self.to_arm.extend(others.into_iter().map(|id| (id, true)));
             }
             Done::Below(listings) => {
                 for listing in listings {
@@ -350,42 +286,6 @@ impl Upkeep {
                         error!(%error, hint = error.hint(), "the map of mailboxes cannot be read; the old one stays");
                     }
                 }
-            }
-        }
-    }
-
-    /// Compares one mailbox with its last look.
-    fn judge(
-        &mut self,
-        look: Look,
-        after_overflow: bool,
-        watching: &mut Watching,
-        pipeline: &mut Pipeline,
-        now: Instant,
-    ) {
-        let Look { id, maildir, parts } = look;
-        if pipeline.map.maildir(id) != Some(&*maildir) {
-            return;
-        }
-        for (part, look) in Part::ALL.into_iter().zip(parts) {
-            if watching.is_polled(id, part) {
-                continue;
-            }
-            match (pipeline.records.compare(id, part, &look), look) {
-                (Verdict::Other, _) => {
-                    self.to_arm.push_back((id, true));
-                    break;
-                }
-                // After an overflow an event that is pending may not be the one that matters, and the doubt is the user's.
-                (Verdict::Changed { .. } | Verdict::Racy { .. }, Ok(stamp)) if after_overflow => {
-                    let directory = maildir.join(part.dir_name());
-                    pipeline.records.set(id, part, Some(stamp));
-                    pipeline.note(id, kind_of_change(part, &directory), now);
-                }
-                // An event for it may be on its way.
-                (Verdict::Changed { known: false }, _) => self.suspects.push((id, part)),
-                (Verdict::Racy { known: false }, Ok(stamp)) => pipeline.records.set(id, part, Some(stamp)),
-                _ => {}
             }
         }
     }
@@ -412,6 +312,8 @@ impl Upkeep {
         }
         self.watch_folders(&listing, watching);
         self.read_new_folders();
+        // What is no longer so may be said again when it comes back.
+        self.logged.retain(|logged| listing.notices.iter().any(|notice| notice.message == *logged));
         self.report(&listing.notices);
         let delta = pipeline.map.replace(listing.mailboxes);
         for (id, _) in &delta.removed {
@@ -432,6 +334,10 @@ impl Upkeep {
         // What is there at the first start is no news.
         let appeared = why != Why::Start;
         self.to_arm.extend(delta.added.into_iter().map(|id| (id, appeared)));
+        // Of two mailboxes that turned out to be one, the one that went may have had the watches.
+        if !delta.removed.is_empty() {
+            self.to_arm.extend(watching.in_trouble().map(|id| (id, true)));
+        }
         if why == Why::Start && self.to_arm.is_empty() {
             self.started = true;
         }
@@ -452,7 +358,8 @@ impl Upkeep {
 
     /// Logs what the sources report, each thing once.
     fn report(&mut self, notices: &[Notice]) {
-        let new: Vec<_> = notices.iter().filter(|notice| !self.last_notices.contains(notice)).collect();
+        let new: Vec<_> =
+            notices.iter().filter(|notice| self.logged.insert(notice.message.clone())).collect();
         for notice in new.iter().take(NOTICES_LOGGED) {
             warn!(source = %notice.source, hint = notice.hint, "{}", notice.message);
         }
@@ -462,20 +369,9 @@ impl Upkeep {
                 "there is more like this; `pushmaild users` lists it all"
             );
         }
-        self.last_notices = notices.to_vec();
     }
 }
 
 fn names(pipeline: &Pipeline, id: MailboxId) -> String {
     pipeline.map.names(id).map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// What a change of a directory means when only that is known.
-fn kind_of_change(part: Part, directory: &Path) -> Kind {
-    if part == Part::New && holds_message(directory).unwrap_or(false) { Kind::NewMail } else { Kind::Change }
-}
-
-/// What to push when anything may have happened to a mailbox.
-fn content(maildir: Option<&Path>) -> Kind {
-    maildir.map_or(Kind::Change, |maildir| kind_of_change(Part::New, &maildir.join(Part::New.dir_name())))
 }

@@ -185,7 +185,7 @@ impl Watching {
             match self.watch_parent(parent) {
                 Ok(parent) => self.parents.expect(parent, name, id),
                 Err(error) => {
-                    debug!(directory = %parent.display(), %error, "cannot wait for a Maildir here; the sweep will find it")
+                    debug!(directory = %parent.display(), %error, "cannot wait for a Maildir here; the sweep will find it");
                 }
             }
             self.slots[id.index()].waits = true;
@@ -238,7 +238,7 @@ impl Watching {
             }
             Err(ArmError::Missing) => {}
             Err(error) => {
-                warn!(directory = %path.display(), %error, "new users here are found by the sweep only")
+                warn!(directory = %path.display(), %error, "new users here are found by the sweep only");
             }
         }
         match (Stamp::look(path), seen) {
@@ -259,7 +259,7 @@ impl Watching {
                 }
             }
             Err(error) => {
-                warn!(file = %file.display(), %error, "changes of the map file are found by the sweep only")
+                warn!(file = %file.display(), %error, "changes of the map file are found by the sweep only");
             }
         }
     }
@@ -309,6 +309,11 @@ impl Watching {
             is_folder_of_user: parent.holds_users,
             is_map_file: parent.map_files.iter().any(|file| file == name),
         })
+    }
+
+    /// The mailboxes of which something could not be watched.
+    pub(super) fn in_trouble(&self) -> impl Iterator<Item = MailboxId> {
+        (0u32..).zip(&self.slots).filter(|(_, slot)| slot.in_trouble).map(|(number, _)| MailboxId(number))
     }
 
     /// Does the poller look after this directory? It does its own comparing.

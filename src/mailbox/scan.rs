@@ -30,6 +30,14 @@ pub(super) fn scan(template: &Template, folder: &Path, found: &mut Found) {
     // A folder above the root has appeared, and perhaps the root with it.
     let folder = if template.root().starts_with(folder) { template.root() } else { folder };
     let Ok(below_root) = folder.strip_prefix(template.root()) else { return };
+    // The walk checks the links that it meets, and follows the one that it starts at: a folder that has just appeared may be one.
+    if !below_root.as_os_str().is_empty() && folder.is_symlink() {
+        match inside(folder, template.root()) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(outside) => return found.notices.push(link_notice(SourceKind::MailLocation, &outside)),
+        }
+    }
     let depth = below_root.iter().count();
     let names_end = template.depth_of_names();
     if depth > names_end {
@@ -84,7 +92,8 @@ fn visit(template: &Template, entry: &DirEntry, depth: usize, found: &mut Found)
         return found.folders.push((entry.path().to_owned(), Stamp::look(entry.path()).ok()));
     }
     let Ok(relative) = entry.path().strip_prefix(template.root()) else { return };
-    let tail: Vec<OsString> = template.components()[depth..].iter().map(literal).collect();
+    let tail: Vec<OsString> =
+        template.components()[depth..].iter().map(|component| literal(component)).collect();
     let tail: Vec<&OsStr> = tail.iter().map(OsString::as_os_str).collect();
     let names: Vec<&OsStr> = relative.iter().chain(tail.iter().copied()).collect();
     let user = match template.user_of(&names) {
@@ -112,6 +121,15 @@ fn visit(template: &Template, entry: &DirEntry, depth: usize, found: &mut Found)
     }
 }
 
+/// Where the Maildir is if `folder` is as deep as the folder of a user.
+pub(super) fn maildir_in(template: &Template, folder: &Path) -> Option<PathBuf> {
+    let depth = folder.strip_prefix(template.root()).ok()?.iter().count();
+    let tail = template.components().get(depth..).filter(|_| depth == template.depth_of_names())?;
+    let mut maildir = folder.to_owned();
+    maildir.extend(tail.iter().map(|component| literal(component)));
+    Some(maildir)
+}
+
 /// A cheap look at one component, to leave out whole trees that cannot match.
 fn may_match(template: &Template, level: usize, name: &OsStr) -> bool {
     match template.components().get(level).map(Vec::as_slice) {
@@ -122,7 +140,7 @@ fn may_match(template: &Template, level: usize, name: &OsStr) -> bool {
     }
 }
 
-fn literal(component: &Vec<Piece>) -> OsString {
+fn literal(component: &[Piece]) -> OsString {
     use std::os::unix::ffi::OsStringExt;
     let bytes = component.iter().flat_map(|piece| match piece {
         Piece::Literal(literal) => literal.as_slice(),

@@ -1,7 +1,7 @@
 //! Reading the sources of `[mailboxes]` and putting them together into a [`Listing`].
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, hash_map},
     ffi::OsStr,
     fmt, fs,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
@@ -209,7 +209,15 @@ impl Sources {
             }
             builder.add(source.kind(), found, self);
         }
-        Ok(builder.listing)
+        Ok(builder.finish())
+    }
+
+    /// Where the Maildir is if this folder is that of a user, for each template.
+    pub fn maildirs_in(&self, folder: &Path) -> impl Iterator<Item = PathBuf> {
+        self.sources.iter().filter_map(move |source| match source {
+            Source::MailLocation(template) => scan::maildir_in(template, folder),
+            _ => None,
+        })
     }
 
     /// What a look at a part of the template's tree finds: for a folder that appeared while the daemon runs.
@@ -219,7 +227,7 @@ impl Sources {
         let mut found = Found::default();
         scan::scan(template, folder, &mut found);
         builder.add(SourceKind::MailLocation, found, self);
-        builder.listing
+        builder.finish()
     }
 }
 
@@ -253,7 +261,7 @@ fn list_passwd(config: &Passwd, found: &mut Found) {
         let tail: Vec<&OsStr> = config.maildir.iter().collect();
         match scan::below(&user.home, &user.home, &tail) {
             Ok((maildir, identity)) => {
-                found.entries.push(Entry { user: name, maildir, identity, source: SourceKind::Passwd })
+                found.entries.push(Entry { user: name, maildir, identity, source: SourceKind::Passwd });
             }
             Err(outside) => found.notices.push(link_notice(SourceKind::Passwd, &outside)),
         }
@@ -277,7 +285,7 @@ pub(super) fn link_notice(source: SourceKind, outside: &Outside) -> Notice {
 #[derive(Debug, Default)]
 struct Builder {
     listing: Listing,
-    users: HashSet<Username>,
+    users: HashMap<Username, usize>,
     by_identity: FxHashMap<(u64, u64), usize>,
     by_path: FxHashMap<PathBuf, usize>,
 }
@@ -295,14 +303,40 @@ impl Builder {
                     continue;
                 }
             };
-            if !self.users.insert(user.clone()) {
-                continue;
-            }
-            count += 1;
             let mailbox = self.mailbox_of(&entry);
-            self.listing.mailboxes[mailbox].names.push((user, kind));
+            match self.users.entry(user.clone()) {
+                hash_map::Entry::Vacant(free) => {
+                    free.insert(mailbox);
+                    self.listing.mailboxes[mailbox].names.push((user, kind));
+                    count += 1;
+                }
+                // An earlier source wins, as the documents say; within one source it is a mistake.
+                hash_map::Entry::Occupied(first) => {
+                    let (first, other) = (&self.listing.mailboxes[*first.get()], &entry.maildir);
+                    let same_source =
+                        first.names.iter().any(|(name, source)| *name == user && *source == kind);
+                    if same_source && first.maildir != *other {
+                        self.listing.notices.push(Notice {
+                            source: kind,
+                            message: format!(
+                                "the user `{user}` has two Maildirs, `{}` and `{}`; the second is left out",
+                                first.maildir.display(),
+                                other.display()
+                            ),
+                            hint: "two names that differ in case are one user unless `username-format` keeps the case",
+                            loses_pushes: true,
+                        });
+                    }
+                }
+            }
         }
         self.listing.counts.push((kind, count));
+    }
+
+    /// Drops mailboxes that got no name, because their users have others.
+    fn finish(mut self) -> Listing {
+        self.listing.mailboxes.retain(|mailbox| !mailbox.names.is_empty());
+        self.listing
     }
 
     fn mailbox_of(&mut self, entry: &Entry) -> usize {

@@ -1,0 +1,188 @@
+//! How long from a delivery to its datagram, and is none lost in a burst? `cargo bench --bench delivery`
+//!
+//! pushmaild runs beside three rivals on one CPU: the smallest C program that does inotify and sendto, and the shell
+//! loop around `inotifywait` that people use today. What is measured, and how, is told in `docs/benchmarks.md`; the
+//! tables there are what this program prints on stdout. `-- --quick` runs the same in a few seconds, to see that it
+//! works.
+//!
+//! The exit status is 1 when pushmaild left a user untold. A goal of speed that was missed is printed and no more,
+//! for a busy machine misses them too.
+
+mod burst;
+mod cpu;
+mod maildirs;
+mod quiet;
+mod rival;
+mod table;
+
+use std::{error::Error, path::Path, process::ExitCode};
+
+use crate::{
+    burst::Burst,
+    quiet::Quiet,
+    rival::{Kind, Rival, Tools},
+    table::Table,
+};
+
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// How much is measured.
+struct Plan {
+    users: usize,
+    /// Single deliveries to each rival.
+    rounds: usize,
+    /// Deliveries of the burst to each rival.
+    burst: usize,
+}
+
+const FULL: Plan = Plan { users: 1_000, rounds: 2_500, burst: 200_000 };
+
+const QUICK: Plan = Plan { users: 1_000, rounds: 100, burst: 10_000 };
+
+fn main() -> ExitCode {
+    let mut plan = FULL;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--bench" => {} // cargo bench says so to each benchmark
+            "--quick" => plan = QUICK,
+            _ => {
+                progress(&format!("unexpected argument: `{argument}`"));
+                progress("usage: cargo bench --bench delivery [-- --quick]");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    match run(&plan) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            progress(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures and prints the tables. Returns whether every user was told.
+fn run(plan: &Plan) -> Result<bool> {
+    let cpu = cpu::pin_to_one()?;
+    // The Maildirs lie beside the build, on a disk's file system, as mail does; the usual temporary directory may be
+    // a tmpfs. The sockets lie there all the same, for the path of a socket holds 107 bytes and no more.
+    let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let sockets = tempfile::tempdir()?;
+    progress(&format!("all on CPU {cpu}; Maildirs under {}", disk.path().display()));
+
+    let tools = Tools::build(disk.path())?;
+    let mut rivals = Kind::ALL
+        .into_iter()
+        .map(|kind| start(kind, &tools, disk.path(), sockets.path(), plan.users))
+        .collect::<Result<Vec<_>>>()?;
+
+    progress(&format!("{} single deliveries to each, in turns", plan.rounds));
+    let quiet = quiet::measure(&mut rivals, plan.rounds)?;
+    print_quiet(plan, &quiet);
+
+    let mut bursts = Vec::new();
+    // The shell loop stays out: it takes minutes for a burst, and loses nine events in ten to overflows.
+    for rival in rivals.iter_mut().filter(|rival| rival.kind() != Kind::Shell) {
+        progress(&format!("a burst of {} deliveries to {}", plan.burst, rival.kind()));
+        bursts.push(burst::measure(rival, plan.burst)?);
+        let log = rival.log();
+        if rival.kind().is_ours() && !log.is_empty() {
+            progress(log.trim_end()); // warnings only: an overflow is one
+        }
+    }
+    print_bursts(plan, &bursts);
+
+    let untold = print_goals(plan, &quiet, &bursts);
+    Ok(untold == 0)
+}
+
+fn start(kind: Kind, tools: &Tools, disk: &Path, sockets: &Path, users: usize) -> Result<Rival> {
+    progress(&format!("starting {kind}"));
+    Rival::start(kind, tools, disk, sockets, users).map_err(|error| format!("{kind}: {error}").into())
+}
+
+fn print_quiet(plan: &Plan, quiet: &[Quiet]) {
+    let base = Quiet::of(quiet, Kind::C);
+    let mut table =
+        Table::new(&["one delivery at a time", "p50, µs", "p99, µs", "p50 / C", "CPU, µs", "CPU / C"]);
+    for row in quiet {
+        table.row([
+            row.kind.to_string(),
+            format!("{:.1}", row.p50()),
+            format!("{:.1}", row.p99()),
+            format!("{:.2}", row.p50() / base.p50()),
+            format!("{:.1}", row.cpu()),
+            format!("{:.2}", row.cpu() / base.cpu()),
+        ]);
+    }
+    print(&format!("{} deliveries to each, in turns, for {} users:\n\n{table}", plan.rounds, plan.users));
+}
+
+fn print_bursts(plan: &Plan, bursts: &[Burst]) {
+    let mut table = Table::new(&[
+        "a burst",
+        "deliveries/s",
+        "datagrams",
+        "CPU, µs a delivery",
+        "last told after, s",
+        "users untold",
+    ]);
+    for row in bursts {
+        table.row([
+            row.kind.to_string(),
+            format!("{:.0}", row.deliveries_per_second()),
+            row.datagrams.to_string(),
+            format!("{:.2}", row.cpu_per_delivery()),
+            format!("{:.2}", row.longest_wait.as_secs_f64()),
+            row.untold.to_string(),
+        ]);
+    }
+    print(&format!(
+        "{} deliveries for {} users, as fast as one writer can:\n\n{table}",
+        plan.burst, plan.users
+    ));
+}
+
+/// Returns the number of users whom pushmaild left untold.
+fn print_goals(plan: &Plan, quiet: &[Quiet], bursts: &[Burst]) -> usize {
+    let ours = || bursts.iter().filter(|burst| burst.kind.is_ours());
+    let untold = ours().map(|burst| burst.untold).sum();
+    let p50 = |kind| Quiet::of(quiet, kind).p50();
+    let against_c = p50(Kind::Inotify) / p50(Kind::C);
+    let against_shell = p50(Kind::Shell) / p50(Kind::Inotify);
+    let against_notify = p50(Kind::Notify) / p50(Kind::Inotify);
+
+    let mut table = Table::new(&["goal of pushmaild", "measured", ""]);
+    let mut goal = |text: &str, measured: String, met: bool| {
+        table.row([text.to_owned(), measured, (if met { "met" } else { "**not met**" }).to_owned()]);
+    };
+    goal("p50 with inotify at most 1.5 times that of C", format!("{against_c:.2}"), against_c <= 1.5);
+    goal(
+        "p50 at least 20 times shorter than the shell loop's",
+        format!("{against_shell:.1}"),
+        against_shell >= 20.0,
+    );
+    goal(
+        "p50 at least 2 times shorter than with notify",
+        format!("{against_notify:.1}"),
+        against_notify >= 2.0,
+    );
+    goal(
+        "each user's last delivery of a burst is followed by a datagram",
+        format!("{untold} of {} untold", ours().count() * plan.users),
+        untold == 0,
+    );
+    print(&table.to_string());
+    untold
+}
+
+#[expect(clippy::print_stdout, reason = "the tables are what this program is for")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "stdout is for the tables")]
+fn progress(text: &str) {
+    eprintln!("{text}");
+}

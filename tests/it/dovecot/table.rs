@@ -1,0 +1,225 @@
+//! Every [case](super::cases), each with a user of its own, all on one Dovecot and one daemon.
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use super::Dovecot;
+use super::cases::{CASES, Case, Outcome, Row, Step};
+use super::imap::Imap;
+use crate::support::{Fence, Maildir, Push, Site};
+
+/// Which cases give new mail, which a change and which nothing, without a clock: where changes
+/// wait for an hour, what is pushed before the fence is new mail, and what is pushed when the
+/// daemon is asked to stop was a change.
+#[test]
+fn each_case_is_new_mail_or_a_change_or_nothing() {
+    each_case_is_what_it_is_to(Backend::Inotify);
+}
+
+#[test]
+fn each_case_is_the_same_to_the_portable_backend() {
+    each_case_is_what_it_is_to(Backend::Notify);
+}
+
+fn each_case_is_what_it_is_to(backend: Backend) {
+    let site = Site::new();
+    let dovecot = Dovecot::start(&site);
+    let mut runs = Run::all(&site, &dovecot);
+    let fence = Fence::new(&site);
+    let receiver = site.receiver();
+    let config = site
+        .config()
+        .set("watch.backend", backend.name())
+        .set("debounce.change-quiet", "1h")
+        .set("debounce.change-max-wait", "1h");
+    let daemon = site.start(&config);
+
+    let mut pushes = receiver.read_during(|| each(&mut runs, Run::act));
+    pushes.extend(fence.after_new_mail(&receiver));
+    let at_once = count(&pushes);
+    let at_stop = count(&daemon.stop_and_read(&receiver));
+
+    check(&runs, |run| {
+        let at_once = at_once.get(&run.user).copied().unwrap_or(0);
+        let at_stop = at_stop.get(&run.user).copied().unwrap_or(0);
+        let right = match run.case.outcome {
+            Outcome::NewMail => (1..=run.case.messages()).contains(&at_once) && at_stop == 0,
+            // However many files changed.
+            Outcome::Change => (at_once, at_stop) == (0, 1),
+            Outcome::Nothing => (at_once, at_stop) == (0, 0),
+        };
+        let seen = format!("{at_once} pushes for new mail and {at_stop} for changes");
+        (right, seen)
+    });
+}
+
+/// The same with debounce times as they are used, only shorter.
+#[test]
+fn each_case_is_pushed_when_its_time_has_come() {
+    each_case_is_pushed_by(Backend::Inotify);
+}
+
+#[test]
+fn each_case_is_pushed_by_the_portable_backend() {
+    each_case_is_pushed_by(Backend::Notify);
+}
+
+#[test]
+fn each_case_is_pushed_by_the_polling_backend() {
+    each_case_is_pushed_by(Backend::Poll);
+}
+
+fn each_case_is_pushed_by(backend: Backend) {
+    let site = Site::new();
+    let dovecot = Dovecot::start(&site);
+    let mut runs = Run::all(&site, &dovecot);
+    let fence = Fence::new(&site);
+    let receiver = site.receiver();
+    let config = site.config().set("watch.backend", backend.name()).set("watch.poll-interval", "100ms");
+    let _daemon = site.start(&config);
+
+    let mut pushes = receiver.read_during(|| each(&mut runs, Run::act));
+    pushes.extend(fence.after_changes(&receiver));
+    let pushes = count(&pushes);
+
+    check(&runs, |run| {
+        let pushed = pushes.contains_key(&run.user);
+        let wanted = run.case.outcome != Outcome::Nothing;
+        let right = pushed == wanted || pushed && backend.may_push_too_much(run.case);
+        let seen = if pushed { "a push" } else { "no push" };
+        (right, seen.to_owned())
+    });
+}
+
+/// How the daemon watches, and what it can tell from what it sees.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Backend {
+    Inotify,
+    /// The portable one; on Linux it sees what inotify sees.
+    Notify,
+    /// Sees which directory changed, and not what changed in it.
+    Poll,
+}
+
+impl Backend {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Inotify => "inotify",
+            Self::Notify => "notify",
+            Self::Poll => "poll",
+        }
+    }
+
+    /// Whether it cannot know that this case is nothing. Too few is never right.
+    fn may_push_too_much(self, case: &Case) -> bool {
+        self == Self::Poll && !case.rows.is_empty()
+    }
+}
+
+#[test]
+fn each_row_of_the_classifier_has_a_case() {
+    for row in Row::ALL {
+        let covered = CASES.iter().any(|case| case.rows.contains(&row));
+        assert!(covered, "no case for {row:?}");
+    }
+}
+
+/// One case under way.
+struct Run<'a> {
+    case: &'static Case,
+    user: String,
+    maildir: Maildir,
+    dovecot: &'a Dovecot,
+    client: Imap,
+}
+
+impl<'a> Run<'a> {
+    /// All cases, up to where their actions begin.
+    fn all(site: &Site, dovecot: &'a Dovecot) -> Vec<Self> {
+        let run = |(number, case)| {
+            let user = format!("case-{number}@table.test");
+            Self {
+                case,
+                maildir: dovecot.create_maildir(site, &user),
+                dovecot,
+                client: dovecot.imap(&user),
+                user,
+            }
+        };
+        let mut runs: Vec<Self> = CASES.iter().enumerate().map(run).collect();
+        each(&mut runs, Run::prepare);
+        runs
+    }
+
+    fn prepare(&mut self) {
+        self.case.before.iter().for_each(|step| self.step(step));
+    }
+
+    fn act(&mut self) {
+        self.case.action.iter().for_each(|step| self.step(step));
+    }
+
+    fn step(&mut self, step: &Step) {
+        let Self { user, maildir, dovecot, client, .. } = self;
+        match *step {
+            Step::Deliver => dovecot.deliver(user),
+            Step::DeliverDuringIdle => client.idle_during(|| dovecot.deliver(user)),
+            Step::DeliverTogether(messages) => {
+                let mut session = dovecot.lmtp();
+                (0..messages).for_each(|_| session.deliver(user));
+            }
+            Step::Imap(command) => {
+                client.run(command);
+            }
+            Step::Append(mailbox, flags) => client.append(mailbox, flags),
+            Step::LoginAgain => {
+                client.run("LOGOUT");
+                *client = dovecot.imap(user);
+            }
+            Step::Files(change) => change(maildir),
+        }
+    }
+}
+
+impl Case {
+    /// How many messages the action brings, if it brings any.
+    fn messages(&self) -> usize {
+        let in_step = |step: &Step| match step {
+            Step::DeliverTogether(messages) => *messages,
+            _ => 1,
+        };
+        self.action.iter().map(in_step).max().unwrap_or(0)
+    }
+}
+
+/// Does something to all runs, a few at a time.
+fn each<'a>(runs: &mut [Run<'a>], what: fn(&mut Run<'a>)) {
+    let share = runs.len().div_ceil(4);
+    thread::scope(|scope| {
+        for runs in runs.chunks_mut(share) {
+            scope.spawn(move || runs.iter_mut().for_each(what));
+        }
+    });
+}
+
+fn count(pushes: &[Push]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for push in pushes {
+        *counts.entry(push.user.clone()).or_default() += 1;
+    }
+    counts
+}
+
+/// Asserts that all cases are right, and names all that are not, with what was seen.
+#[track_caller]
+fn check(runs: &[Run<'_>], judge: impl Fn(&Run<'_>) -> (bool, String)) {
+    let wrong: Vec<String> = runs
+        .iter()
+        .filter_map(|run| {
+            let Case { name, outcome, .. } = run.case;
+            let (right, seen) = judge(run);
+            (!right).then(|| format!("{name} ({}): not {outcome:?}, but {seen}", run.user))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,0 +1,44 @@
+#!/bin/sh
+# All tests. Installs what they need and is not there: packages of Debian (as root, or with sudo), cargo-nextest and cargo-deny.
+# A prerequisite that cannot be had fails the run; nothing is skipped.
+set -eu
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+# command:package, for what the tests and the benchmark run.
+needs='dovecot:dovecot-imapd doveadm:dovecot-lmtpd inotifywait:inotify-tools systemd-analyze:systemd cc:gcc unshare:util-linux setpriv:util-linux getent:libc-bin'
+missing=''
+for need in $needs; do
+    PATH=$PATH:/usr/sbin:/sbin command -v "${need%%:*}" > /dev/null || missing="$missing ${need#*:}"
+done
+[ -e /usr/lib/dovecot/lmtp ] || missing="$missing dovecot-lmtpd"
+if [ -n "$missing" ]; then
+    step "installing$missing"
+    sudo=''
+    [ "$(id -u)" -eq 0 ] || sudo=sudo
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing
+fi
+for tool in nextest deny; do
+    cargo "$tool" --version > /dev/null 2>&1 || {
+        step "installing cargo-$tool"
+        cargo install --quiet --locked "cargo-$tool"
+    }
+done
+
+step formatting
+cargo fmt --check
+step clippy
+cargo clippy --quiet --locked --all-targets -- -D warnings
+step documentation
+RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --document-private-items
+step 'licences, bans and sources'
+cargo deny --locked --log-level error check bans licenses sources
+step tests
+cargo nextest run --locked --no-fail-fast
+step 'the demonstration of the README'
+examples/demo.sh
+step 'the benchmark, a short run'
+cargo bench --quiet --locked --bench delivery -- --quick
