@@ -38,7 +38,7 @@ impl LockError {
         match self {
             Self::Held(_) => "stop the other one, or give this one its own configuration".to_owned(),
             Self::Open { path, .. } => format!(
-                "the lock lies beside the configuration; if the daemon's user may not write there, make the file once: `touch {}`",
+                "the lock lies beside the configuration; if the daemon's user may not write there, make the file once: `install -m 640 -g pushmaild /dev/null {}`",
                 path.display()
             ),
         }

@@ -3,7 +3,8 @@
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer, filter::LevelFilter, fmt::format::debug_fn, layer::SubscriberExt,
+    util::SubscriberInitExt,
 };
 
 /// The environment variable with the filter.
@@ -26,6 +27,11 @@ pub fn init() -> Result<(), String> {
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
             .with_target(false)
+            // Messages read alone. The fields are the same once more, for machines: the journal has them.
+            .fmt_fields(debug_fn(|writer, field, value| match field.name() {
+                "message" => write!(writer, "{value:?}"),
+                _ => Ok(()),
+            }))
             .with_timer(Seconds)
             .boxed()
     };

@@ -45,6 +45,6 @@ pub fn watchdog_interval() -> Option<Duration> {
 
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        debug!(%error, "cannot tell the service manager");
+        debug!(%error, "cannot tell the service manager: {error}");
     }
 }

@@ -36,10 +36,9 @@ pub(super) fn state_of(maildir: &Path) -> State {
                 return State::Unreadable { reason: format!("`{}` is no directory", directory.display()) };
             }
             Ok(_) => {
-                if let Err(error) = rustix::fs::access(&directory, rustix::fs::Access::READ_OK) {
-                    return State::Unreadable {
-                        reason: path_access::hint(&directory, &io::Error::from(error)),
-                    };
+                // Opened rather than asked with access(2), which does not count capabilities.
+                if let Err(error) = std::fs::read_dir(&directory) {
+                    return State::Unreadable { reason: path_access::hint(&directory, &error) };
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return State::Missing,

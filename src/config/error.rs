@@ -8,8 +8,9 @@ use std::{
 
 use thiserror::Error;
 
-/// Tables that the documents of later versions have, so that somebody who reads those is told.
-const LATER: [&str; 5] = ["apns", "exec", "registry", "listen", "control"];
+/// What the documents of later versions have beside, so that somebody who reads those is told.
+const LATER: [&str; 9] =
+    ["apns", "exec", "registry", "listen", "control", "doveadm", "os-x-server", "catch-up-rate", "fanotify"];
 
 /// The one error of the configuration, with its remedy apart from its cause.
 #[derive(Debug, Error)]
@@ -46,7 +47,6 @@ impl ConfigError {
             io::ErrorKind::NotFound => {
                 "name the file with `-c FILE`, or start from one of the examples".to_owned()
             }
-            io::ErrorKind::InvalidData => "save the file as UTF-8".to_owned(),
             _ => crate::path_access::hint(path, &error),
         };
         Self::whole(path, format!("cannot read the configuration: {error}"), hint)
@@ -66,8 +66,13 @@ impl ConfigError {
 
     /// What the TOML parser or serde found.
     pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
-        let (message, hint) = explain(error.message());
-        let start = error.span().map_or(0, |span| span.start);
+        let (mut message, hint) = explain(error.message());
+        let span = error.span().unwrap_or_default();
+        let start = span.start;
+        // The parser does not say which one; the place has it.
+        if let ("duplicate key", Some(key)) = (message.as_str(), text.get(span)) {
+            message = format!("duplicate key `{key}`");
+        }
         Self::at(path, text, start..start, message, hint)
     }
 }
@@ -89,14 +94,33 @@ fn explain(message: &str) -> (String, String) {
         let missing = quoted.next().unwrap_or_default();
         return (format!("the key `{missing}` is missing here"), format!("add a line `{missing} = …`"));
     }
-    if message.contains("is not a duration") || message.contains("expected a duration") {
+    if ["is not a duration", "expected a duration", "is longer than a year"]
+        .iter()
+        .any(|bad| message.contains(bad))
+    {
         return (
             message.to_owned(),
             "write it in quotes, as in \"250ms\", \"2s\", \"1m\", \"1h\" or \"180d\"".to_owned(),
         );
     }
-    if message.starts_with("invalid type") {
-        return (message.to_owned(), "see the key in the example configuration for what it takes".to_owned());
+    if message.starts_with("the sweep") {
+        return (message.to_owned(), "use `1s` or more, or `off`".to_owned());
+    }
+    if let Some((found, expected)) = message.split_once(", expected ")
+        && (found.starts_with("invalid type: ") || found.starts_with("invalid value: "))
+    {
+        let expected = match expected {
+            "u32" => "a whole number that is not negative",
+            "path string" => "a path in quotes",
+            "a string" => "text in quotes",
+            "a map" => "a table, as in `{ key = \"value\" }`",
+            _ if expected.starts_with("struct ") => "a table",
+            other => other,
+        };
+        return (
+            format!("{found}, expected {expected}"),
+            "see the key in the example configuration for what it takes".to_owned(),
+        );
     }
     if message.starts_with("duplicate key") {
         return (message.to_owned(), "each key and each table may be there only once".to_owned());
@@ -114,12 +138,8 @@ fn suggest(unknown: &str, known: &[&str]) -> String {
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .filter(|(likeness, _)| *likeness > 0.8);
     match nearest {
+        _ if LATER.contains(&unknown) => format!("`{unknown}` is not in this version of pushmaild"),
         Some((_, known)) => format!("did you mean `{known}`?"),
-        None if LATER.contains(&unknown) => {
-            format!(
-                "`{unknown}` is not in this version of pushmaild, which pushes to the push_notify socket only"
-            )
-        }
         None => format!("known here: {}", known.join(", ")),
     }
 }

@@ -74,7 +74,18 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         // Relative paths in the file must mean the same after a reload, so its own path is made absolute first.
         let path = std::path::absolute(path).map_err(|error| ConfigError::unreadable(path, error))?;
-        let text = fs::read_to_string(&path).map_err(|error| ConfigError::unreadable(&path, error))?;
+        let bytes = fs::read(&path).map_err(|error| ConfigError::unreadable(&path, error))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+            let at = good.len()..good.len();
+            ConfigError::at(
+                &path,
+                &good,
+                at,
+                "the file is not UTF-8 from here on".to_owned(),
+                "save it as UTF-8".to_owned(),
+            )
+        })?;
         Self::parse(&path, &text)
     }
 

@@ -1,1 +1,46 @@
+use std::{path::Path, time::Duration};
 
+use super::{Backend, Config};
+use crate::{mailbox::source::Source, proto::push_notify::Dialect};
+
+fn parse(text: &str) -> Config {
+    match Config::parse(Path::new("/etc/pushmaild/pushmaild.toml"), text) {
+        Ok(config) => config,
+        Err(error) => panic!("{error}; hint: {}", error.hint()),
+    }
+}
+
+#[test]
+fn what_is_left_out_is_as_the_documents_say() {
+    let config = parse("[mailboxes]\nmap-file = 'users'\n[push-notify]\nsocket = 'sock'\n");
+    assert_eq!(config.watch.backend, Backend::Auto);
+    assert_eq!(config.watch.sweep_interval, Some(Duration::from_secs(600)));
+    assert_eq!(config.watch.poll_interval, Duration::from_secs(30));
+    assert_eq!(config.debounce.new_mail, Duration::from_secs(2));
+    assert_eq!(config.debounce.change_quiet, Duration::from_secs(10));
+    assert_eq!(config.debounce.change_max_wait, Duration::from_secs(60));
+    assert_eq!(config.push_notify.map(|sink| sink.dialect), Some(Dialect::Osx108));
+    assert_eq!(parse("[mailboxes]\nmap-file = 'users'\n").push_notify, None);
+}
+
+#[test]
+fn a_relative_path_is_relative_to_the_file() {
+    let config = parse(
+        "[mailboxes]\nmap-file = 'users'\nusers = { jesse = 'mail', jo = '/abs' }\n[push-notify]\nsocket = 'sock'",
+    );
+    let [Source::Users(users), Source::MapFile(file)] = config.mailboxes.sources.as_slice() else { panic!() };
+    assert_eq!(users[0].1, Path::new("/etc/pushmaild/mail"));
+    assert_eq!(users[1].1, Path::new("/abs"));
+    assert_eq!(file, Path::new("/etc/pushmaild/users"));
+    assert_eq!(config.push_notify.expect("a sink").socket, Path::new("/etc/pushmaild/sock"));
+}
+
+#[test]
+fn sources_stand_in_the_order_of_precedence() {
+    let config = parse(
+        "[mailboxes]\npasswd = {}\nmail-location = 'maildir:/m/%n'\nmap-file = '/users'\nusers.jesse = '/m/jesse'\n[watch]\nsweep-interval = 'off'",
+    );
+    let kinds: Vec<_> = config.mailboxes.sources.iter().map(|source| source.kind().to_string()).collect();
+    assert_eq!(kinds, ["users", "map-file", "mail-location", "passwd"]);
+    assert_eq!(config.watch.sweep_interval, None);
+}

@@ -87,7 +87,11 @@ impl Comparison {
                 (Verdict::Changed { known: false }, Ok(now_there)) => {
                     pipeline.records.set(id, part, Some(now_there));
                     let kind = kind_of_change(part, &directory);
-                    debug!(directory = %directory.display(), kind = kind.as_str(), "a look found what no event told");
+                    let kind_of = kind.as_str();
+                    debug!(
+                        directory = %directory.display(), kind = kind_of,
+                        "a look found what no event told: {kind_of} in `{}`", directory.display()
+                    );
                     pipeline.note(id, kind, now);
                 }
                 (Verdict::Other, _) => others.push(id),

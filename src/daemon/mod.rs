@@ -102,6 +102,9 @@ impl DaemonError {
 /// If it cannot start, or its backend breaks.
 pub fn run(path: &Path) -> Result<(), DaemonError> {
     let config = Config::load(path)?;
+    if config.push_notify.is_none() {
+        return Err(DaemonError::NoSink(config.path));
+    }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
     let result = runtime.block_on(async {
@@ -257,8 +260,20 @@ impl Daemon {
         let counts = self.watching.counts();
         let mailboxes = self.pipeline.map.len();
         let backend = watcher::resolve(self.config.watch.backend).as_str();
-        let took_ms = now.duration_since(self.started).as_millis();
-        info!(mailboxes, watches = counts.watches, polled = counts.polled, backend, took_ms, "watching");
+        let took_ms = u64::try_from(now.duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
+        let watches = counts.watches;
+        let polled = match counts.polled {
+            0 => String::new(),
+            polled => format!(" and {polled} directories polled"),
+        };
+        info!(
+            mailboxes,
+            watches,
+            polled = counts.polled,
+            backend,
+            took_ms,
+            "watching {mailboxes} mailboxes with {watches} watches of {backend}{polled}"
+        );
         service_manager::ready(&format!("watching {mailboxes} mailboxes with {backend}"));
     }
 
@@ -281,7 +296,8 @@ impl Daemon {
         match self.try_reload() {
             Ok(()) => {}
             Err(error) => {
-                error!(%error, hint = error.hint(), "the new configuration is not used; the old one stays");
+                let hint = error.hint();
+                error!(%error, hint, "the new configuration is not used, and the old one stays: {error}; hint: {hint}");
             }
         }
     }
@@ -328,7 +344,10 @@ impl Daemon {
         match self.pipeline.waiting() {
             0 => info!("stopped; every push is sent"),
             pushes => {
-                warn!(pushes, "stopped; these pushes could not be sent, for the receiver does not take them");
+                warn!(
+                    pushes,
+                    "stopped; {pushes} pushes could not be sent, for the receiver does not take them"
+                );
             }
         }
         Ok(())

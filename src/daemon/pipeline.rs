@@ -148,19 +148,33 @@ impl Pipeline {
             let sink = sink.name();
             let MailboxReady { mailbox, kind, since, events } = ready;
             let user = || map.names(mailbox).next().map_or("", |name| name.as_str());
-            let age_ms = now.duration_since(since).as_millis();
+            let kind = kind.as_str();
+            let age = now.duration_since(since);
+            let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
             match outcome {
                 Outcome::Delivered => {
-                    info!(user = user(), kind = kind.as_str(), age_ms, events, sink, "pushed");
+                    info!(
+                        user = user(),
+                        kind,
+                        age_ms,
+                        events,
+                        sink,
+                        "pushed {}: {kind}, {events} in {:.3} s",
+                        user(),
+                        age.as_secs_f64()
+                    );
                 }
-                Outcome::Waiting => debug!(
-                    user = user(),
-                    kind = kind.as_str(),
-                    age_ms,
-                    events,
-                    sink,
-                    "the push waits for the receiver"
-                ),
+                Outcome::Waiting => {
+                    debug!(
+                        user = user(),
+                        kind,
+                        age_ms,
+                        events,
+                        sink,
+                        "the push of {} waits for the receiver: {kind}",
+                        user()
+                    );
+                }
             }
         }
     }

@@ -150,13 +150,13 @@ impl Upkeep {
 
     /// Looks at everything again: at the sources of the map, at each mailbox, and at what is watched above them.
     fn sweep(&mut self, watching: &mut Watching, pipeline: &Pipeline, now: Instant) {
-        debug!(mailboxes = pipeline.map.len(), "sweep");
+        debug!(mailboxes = pipeline.map.len(), "sweep: {} mailboxes are compared", pipeline.map.len());
         self.read_sources(now, Why::Sweep);
         self.comparison.begin(&pipeline.map);
         watching.drop_unused_parents();
         for (id, path) in watching.parent_paths() {
             if !watching.renew_parent(id) {
-                debug!(directory = %path.display(), "a directory above mailboxes was replaced");
+                debug!(directory = %path.display(), "a directory above mailboxes was replaced: `{}`", path.display());
                 self.new_folders.push(path);
             }
         }
@@ -165,7 +165,8 @@ impl Upkeep {
 
     /// Events were dropped: every mailbox may have changed.
     pub(super) fn overflow(&mut self, watching: &mut Watching, pipeline: &mut Pipeline, now: Instant) {
-        warn!(mailboxes = pipeline.map.len(), "events were dropped; every mailbox is looked at");
+        let mailboxes = pipeline.map.len();
+        warn!(mailboxes, "events were dropped; every one of the {mailboxes} mailboxes is looked at");
         pipeline.release_halves(now);
         self.comparison.overflow(pipeline, now);
         self.sweep(watching, pipeline, now);
@@ -272,7 +273,8 @@ impl Upkeep {
                     self.report(&listing.notices);
                     let added = pipeline.map.extend(listing.mailboxes);
                     for id in &added {
-                        info!(user = %names(pipeline, *id), "new mailbox");
+                        let user = names(pipeline, *id);
+                        info!(user, "new mailbox of {user}");
                     }
                     self.to_arm.extend(added.into_iter().map(|id| (id, true)));
                 }
@@ -283,7 +285,8 @@ impl Upkeep {
                 match result {
                     Ok(listing) => self.apply(listing, why, watching, pipeline, now),
                     Err(error) => {
-                        error!(%error, hint = error.hint(), "the map of mailboxes cannot be read; the old one stays");
+                        let hint = error.hint();
+                        error!(%error, hint, "the map of mailboxes cannot be read; the old one stays: {error}; hint: {hint}");
                     }
                 }
             }
@@ -302,7 +305,10 @@ impl Upkeep {
         if let (Some(file), Why::Changed | Why::Sweep) = (&listing.incomplete, why) {
             let hint =
                 "end the last line with a newline; or reload with SIGHUP if the file is meant to be so";
-            warn!(file = %file.display(), hint, "the map file has no end of its last line, as if half written; the old map stays");
+            warn!(
+                file = %file.display(), hint,
+                "the map file `{}` has no end of its last line, as if half written; the old map stays; hint: {hint}", file.display()
+            );
             return;
         }
         for source in &self.sources.sources {
@@ -323,12 +329,13 @@ impl Upkeep {
         let changed = !delta.added.is_empty() || !delta.removed.is_empty() || delta.renamed > 0;
         if changed && why != Why::Start {
             let (added, removed, renamed) = (delta.added.len(), delta.removed.len(), delta.renamed);
+            let mailboxes = pipeline.map.len();
             info!(
                 added,
                 removed,
                 renamed,
-                mailboxes = pipeline.map.len(),
-                "the map of mailboxes has changed"
+                mailboxes,
+                "the map of mailboxes has changed: {added} added, {removed} removed, {renamed} with other names, {mailboxes} in all"
             );
         }
         // What is there at the first start is no news.
@@ -361,12 +368,13 @@ impl Upkeep {
         let new: Vec<_> =
             notices.iter().filter(|notice| self.logged.insert(notice.message.clone())).collect();
         for notice in new.iter().take(NOTICES_LOGGED) {
-            warn!(source = %notice.source, hint = notice.hint, "{}", notice.message);
+            warn!(source = %notice.source, hint = notice.hint, "{}: {}; hint: {}", notice.source, notice.message, notice.hint);
         }
         if new.len() > NOTICES_LOGGED {
             warn!(
                 more = new.len() - NOTICES_LOGGED,
-                "there is more like this; `pushmaild users` lists it all"
+                "there are {} more like this; `pushmaild users` lists them all",
+                new.len() - NOTICES_LOGGED
             );
         }
     }

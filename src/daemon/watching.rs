@@ -60,6 +60,8 @@ pub(super) struct Watching {
     parents: Parents,
     troubles: usize,
     limit_reached: bool,
+    /// What the last line about mailboxes that are not there yet said.
+    waiting_logged: usize,
     /// Did a directory turn out to be watched for another mailbox? Then the map has to be read again.
     pub(super) map_is_stale: bool,
 }
@@ -74,6 +76,7 @@ impl Watching {
             parents: Parents::default(),
             troubles: 0,
             limit_reached: false,
+            waiting_logged: 0,
             map_is_stale: false,
         })
     }
@@ -185,7 +188,10 @@ impl Watching {
             match self.watch_parent(parent) {
                 Ok(parent) => self.parents.expect(parent, name, id),
                 Err(error) => {
-                    debug!(directory = %parent.display(), %error, "cannot wait for a Maildir here; the sweep will find it");
+                    debug!(
+                        directory = %parent.display(), %error,
+                        "cannot wait for a Maildir in `{}`: {error}; the sweep will find it", parent.display()
+                    );
                 }
             }
             self.slots[id.index()].waits = true;
@@ -238,7 +244,10 @@ impl Watching {
             }
             Err(ArmError::Missing) => {}
             Err(error) => {
-                warn!(directory = %path.display(), %error, "new users here are found by the sweep only");
+                warn!(
+                    directory = %path.display(), %error,
+                    "cannot watch `{}`: {error}; new users in it are found by the sweep only", path.display()
+                );
             }
         }
         match (Stamp::look(path), seen) {
@@ -259,7 +268,10 @@ impl Watching {
                 }
             }
             Err(error) => {
-                warn!(file = %file.display(), %error, "changes of the map file are found by the sweep only");
+                warn!(
+                    file = %file.display(), %error,
+                    "cannot watch for changes of the map file `{}`: {error}; the sweep will find them", file.display()
+                );
             }
         }
     }
@@ -369,9 +381,12 @@ impl Watching {
             let hint = match error {
                 ArmError::Io(error) => path_access::hint(directory, error),
                 ArmError::Link => "make it a directory of the Maildir".to_owned(),
-                _ => String::new(),
+                _ => "the next sweep tries again".to_owned(),
             };
-            warn!(directory = %directory.display(), %error, hint, "a mailbox cannot be watched");
+            warn!(
+                directory = %directory.display(), %error, hint,
+                "a mailbox cannot be watched: `{}`: {error}; hint: {hint}", directory.display()
+            );
         }
     }
 
@@ -381,7 +396,7 @@ impl Watching {
         if std::mem::take(&mut self.troubles) > TROUBLES_LOGGED {
             warn!(
                 mailboxes = counts.in_trouble,
-                "these mailboxes cannot be watched; the first ones are logged above"
+                "{} mailboxes cannot be watched; the first ones are logged above", counts.in_trouble
             );
         }
         if std::mem::take(&mut self.limit_reached) {
@@ -390,12 +405,15 @@ impl Watching {
                 watched = counts.watches,
                 polled = counts.polled,
                 hint,
-                "the limit of watches is reached; the rest is polled"
+                "the limit of watches is reached: {} are armed, and {} directories are polled; hint: {hint}",
+                counts.watches,
+                counts.polled
             );
-        } else if counts.waiting > 0 {
+        } else if counts.waiting > 0 && counts.waiting != self.waiting_logged {
+            self.waiting_logged = counts.waiting;
             info!(
                 mailboxes = counts.waiting,
-                "these mailboxes are not there yet; they are watched as soon as they are"
+                "mailboxes that are not there yet: {}; they are watched as soon as they are", counts.waiting
             );
         }
     }

@@ -149,10 +149,13 @@ impl PushNotifySink {
         if std::mem::replace(&mut outage.kind, error.kind()) != error.kind() {
             let socket = self.socket.path().display();
             if is_full {
-                debug!(%socket, waiting = self.waiting.count, "the receiver is busy; pushes wait for it");
+                debug!(%socket, waiting = self.waiting.count, "the receiver is busy, and pushes wait for it: `{socket}`");
             } else {
                 let hint = hint(self.socket.path(), self.dialect, error);
-                error!(%socket, %error, waiting = self.waiting.count, hint, "cannot push; each user's push is kept and tried again");
+                error!(
+                    %socket, %error, waiting = self.waiting.count, hint,
+                    "cannot push through `{socket}`: {error}; each user's push is kept and tried again; hint: {hint}"
+                );
             }
         }
     }
@@ -164,13 +167,15 @@ impl PushNotifySink {
             return;
         }
         if let Some(outage) = self.outage.take() {
-            let seconds = now.duration_since(outage.since).as_secs_f32();
+            let seconds = now.duration_since(outage.since).as_secs_f64();
+            let pushes = outage.sent_since;
             if outage.kind == io::ErrorKind::WouldBlock && seconds < 10.0 {
-                debug!(pushes = outage.sent_since, seconds, "the receiver has caught up");
+                debug!(pushes, seconds, "the receiver has caught up: {pushes} pushes in {seconds:.1} s");
             } else if outage.kind != io::ErrorKind::Other {
                 info!(
-                    pushes = outage.sent_since,
-                    seconds, "the push_notify socket works again; what waited is sent"
+                    pushes,
+                    seconds,
+                    "the push_notify socket works again after {seconds:.1} s; the {pushes} pushes that waited are sent"
                 );
             }
         }
@@ -240,7 +245,7 @@ fn send_notify(
         Message::Notify { user: name.as_str(), mailbox: (dialect == Dialect::Argon).then_some("INBOX") };
     if let Err(error) = message.encode(dialect, record) {
         // The map refuses such names, so this is ours to repair and no reason to hold up everybody else.
-        warn!(user = %name, %error, "a user in the map cannot be named in the record");
+        warn!(user = %name, %error, "the user {name} in the map cannot be named in the record: {error}");
         return Ok(());
     }
     socket.send(record)
@@ -268,6 +273,10 @@ pub fn send_now(
             match send_notify(&socket, config.dialect, user, &mut record) {
                 Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "a receiver's buffer tells nobody when it has room again"
+                    )]
                     std::thread::sleep(backoff.failed(fastrand::f64()));
                 }
                 Err(error) => return Err(failed(user)(error)),

@@ -32,6 +32,6 @@ pub fn remedy(watches: usize) -> String {
     let sysctl = watch_limit().map_or("fs.inotify.max_user_watches", |limit| limit.sysctl);
     let enough = (watches as u64 + watches as u64 / 5).next_multiple_of(1 << 16);
     format!(
-        "`sysctl {sysctl}={enough}`, and the same as a line of /etc/sysctl.d/60-pushmaild.conf to keep it"
+        "`sysctl {sysctl}={enough}`, and the same as a line of /etc/sysctl.d/60-pushmaild-inotify.conf to keep it"
     )
 }

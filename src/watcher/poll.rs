@@ -188,7 +188,8 @@ fn compare(handle: Handle, target: Target, directory: &Path, seen: &Seen) -> Opt
         Err(error) if super::is_missing(&error) => Some((Finding::Lost(handle, target), None)),
         // A server that is away for a while: what changed is seen when it is back.
         Err(error) => {
-            tracing::debug!(directory = %directory.display(), %error, "cannot look at a polled directory");
+            let directory = directory.display();
+            tracing::debug!(%directory, %error, "cannot look at the polled directory `{directory}`: {error}");
             None
         }
     }

@@ -142,7 +142,7 @@ impl Watcher for Portable {
                 }
                 // What went wrong on one path may have gone wrong on others.
                 Err(error) => {
-                    tracing::warn!(%error, "the notify backend reported an error; all mailboxes are looked at");
+                    tracing::warn!(%error, "the notify backend reported an error, so all mailboxes are looked at: {error}");
                     each(WatchEvent::Overflow);
                 }
             }
