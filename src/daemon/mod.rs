@@ -228,14 +228,15 @@ impl Daemon {
                 WatchEvent::Written { target: Target::Part(..), .. } => {}
             })
             .map_err(|error| broken(config, error))?;
-        if any {
-            pipeline.end_of_read(now);
-            upkeep.run_errands(errands, watching, pipeline, now);
-            if !fallback {
+        upkeep.run_errands(errands, watching, pipeline, now);
+        // The poller has no halves of renames, and what it has not found yet explains nothing.
+        match (fallback, any) {
+            (true, _) => {}
+            (false, true) => {
+                pipeline.end_of_read(now);
                 self.rest_until = Some(now + REST);
             }
-        } else if !fallback {
-            upkeep.all_read(pipeline, now);
+            (false, false) => upkeep.all_read(pipeline, now),
         }
         if overflow {
             upkeep.overflow(watching, pipeline, now);

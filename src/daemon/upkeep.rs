@@ -319,7 +319,8 @@ impl Upkeep {
         self.watch_folders(&listing, watching);
         self.read_new_folders();
         // What is no longer so may be said again when it comes back.
-        self.logged.retain(|logged| listing.notices.iter().any(|notice| notice.message == *logged));
+        let still: HashSet<&str> = listing.notices.iter().map(|notice| notice.message.as_str()).collect();
+        self.logged.retain(|logged| still.contains(logged.as_str()));
         self.report(&listing.notices);
         let delta = pipeline.map.replace(listing.mailboxes);
         for (id, _) in &delta.removed {

@@ -47,8 +47,6 @@ struct Slot {
 pub(super) struct Counts {
     pub(super) watches: usize,
     pub(super) polled: usize,
-    pub(super) waiting: usize,
-    pub(super) in_trouble: usize,
 }
 
 pub(super) struct Watching {
@@ -60,7 +58,10 @@ pub(super) struct Watching {
     parents: Parents,
     troubles: usize,
     limit_reached: bool,
-    /// What the last line about mailboxes that are not there yet said.
+    limit_logged: bool,
+    /// Mailboxes that are not there yet.
+    waiting: usize,
+    /// What the last line about them said.
     waiting_logged: usize,
     /// Did a directory turn out to be watched for another mailbox? Then the map has to be read again.
     pub(super) map_is_stale: bool,
@@ -76,6 +77,8 @@ impl Watching {
             parents: Parents::default(),
             troubles: 0,
             limit_reached: false,
+            limit_logged: false,
+            waiting: 0,
             waiting_logged: 0,
             map_is_stale: false,
         })
@@ -100,7 +103,7 @@ impl Watching {
             self.slots.resize(id.index() + 1, Slot::default());
         }
         let was_in_trouble = std::mem::take(&mut self.slots[id.index()].in_trouble);
-        self.slots[id.index()].waits = false;
+        self.set_waits(id, false);
         for part in Part::ALL {
             let directory = maildir.join(part.dir_name());
             // Made and removed over and over by somebody, it is left to the sweep after a few times.
@@ -194,7 +197,7 @@ impl Watching {
                     );
                 }
             }
-            self.slots[id.index()].waits = true;
+            self.set_waits(id, true);
             if directory.symlink_metadata().is_ok() {
                 return false;
             }
@@ -204,6 +207,11 @@ impl Watching {
             }
         }
         true
+    }
+
+    fn set_waits(&mut self, id: MailboxId, waits: bool) {
+        let before = std::mem::replace(&mut self.slots[id.index()].waits, waits);
+        self.waiting = self.waiting + usize::from(waits) - usize::from(before);
     }
 
     fn watch_parent(&mut self, path: &Path) -> Result<ParentId, ArmError> {
@@ -279,6 +287,7 @@ impl Watching {
     /// Ends the watches of a mailbox.
     pub(super) fn disarm_mailbox(&mut self, id: MailboxId) {
         let Some(slot) = self.slots.get_mut(id.index()) else { return };
+        self.waiting -= usize::from(slot.waits);
         for armed in std::mem::take(slot).parts.into_iter().flatten() {
             self.disarm(armed);
         }
@@ -392,43 +401,40 @@ impl Watching {
 
     /// A round of arming is over: logs what was too much to log one by one.
     pub(super) fn end_of_round(&mut self) {
-        let counts = self.counts();
-        if std::mem::take(&mut self.troubles) > TROUBLES_LOGGED {
+        let troubles = std::mem::take(&mut self.troubles);
+        if troubles > TROUBLES_LOGGED {
             warn!(
-                mailboxes = counts.in_trouble,
-                "{} mailboxes cannot be watched; the first ones are logged above", counts.in_trouble
+                mailboxes = troubles,
+                "{troubles} mailboxes cannot be watched; the first ones are logged above"
             );
         }
-        if std::mem::take(&mut self.limit_reached) {
-            let hint = limits::remedy(counts.watches + counts.polled);
+        // Said once: from then on every new mailbox meets the limit.
+        if self.limit_reached && !std::mem::replace(&mut self.limit_logged, true) {
+            let Counts { watches, polled, .. } = self.counts();
+            let hint = limits::remedy(watches + polled);
             error!(
-                watched = counts.watches,
-                polled = counts.polled,
+                watches,
+                polled,
                 hint,
-                "the limit of watches is reached: {} are armed, and {} directories are polled; hint: {hint}",
-                counts.watches,
-                counts.polled
+                "the limit of watches is reached: {watches} are armed, and {polled} directories are polled; hint: {hint}, then \
+                 restart pushmaild"
             );
-        } else if counts.waiting > 0 && counts.waiting != self.waiting_logged {
-            self.waiting_logged = counts.waiting;
+        }
+        if std::mem::replace(&mut self.waiting_logged, self.waiting) < self.waiting {
             info!(
-                mailboxes = counts.waiting,
-                "mailboxes that are not there yet: {}; they are watched as soon as they are", counts.waiting
+                mailboxes = self.waiting,
+                "mailboxes that are not there yet: {}; they are watched as soon as they are", self.waiting
             );
         }
     }
 
     pub(super) fn counts(&self) -> Counts {
-        let mut counts = Counts { watches: self.parents.len(), ..Counts::default() };
-        for slot in &self.slots {
-            counts.waiting += usize::from(slot.waits);
-            counts.in_trouble += usize::from(slot.in_trouble);
-            for armed in slot.parts.iter().flatten() {
-                if armed.polled {
-                    counts.polled += 1;
-                } else {
-                    counts.watches += 1;
-                }
+        let mut counts = Counts { watches: self.parents.len(), polled: 0 };
+        for armed in self.slots.iter().flat_map(|slot| &slot.parts).flatten() {
+            if armed.polled {
+                counts.polled += 1;
+            } else {
+                counts.watches += 1;
             }
         }
         counts
