@@ -178,15 +178,11 @@ impl Watching {
     /// Watches the nearest directory that exists for the next one to appear. False if the directory has appeared meanwhile.
     fn await_directory(&mut self, id: MailboxId, directory: &Path) -> bool {
         for _ in 0..4 {
-            let mut child = directory;
-            let Some(parent) = std::iter::from_fn(|| {
-                let parent = child.parent()?;
-                Some((parent, std::mem::replace(&mut child, parent)))
-            })
-            .find(|(parent, _)| parent.is_dir()) else {
+            let below_and_above = directory.ancestors().zip(directory.ancestors().skip(1));
+            let Some((missing, parent)) = below_and_above.into_iter().find(|(_, above)| above.is_dir())
+            else {
                 break;
             };
-            let (parent, missing) = parent;
             let Some(name) = missing.file_name() else { break };
             match self.watch_parent(parent) {
                 Ok(parent) => self.parents.expect(parent, name, id),
