@@ -20,7 +20,7 @@ use crate::{
     classifier::Kind,
     mailbox::{
         MailboxId,
-        source::{Listing, Notice, Source, Sources},
+        source::{Listed, Listing, Notice, Source, Sources},
     },
     maildir::Part,
     watcher::ParentId,
@@ -58,6 +58,8 @@ pub(super) struct Upkeep {
     reading_runs: bool,
     reading_took: Duration,
     new_folders: Vec<PathBuf>,
+    /// What was found in new folders while the sources were being read: the reading may have passed there before.
+    found_meanwhile: Vec<Listed>,
     to_arm: VecDeque<(MailboxId, bool)>,
     comparison: Comparison,
     started: bool,
@@ -75,6 +77,7 @@ impl Upkeep {
             reading_runs: false,
             reading_took: Duration::ZERO,
             new_folders: Vec::new(),
+            found_meanwhile: Vec::new(),
             to_arm: VecDeque::new(),
             comparison: Comparison::default(),
             started: false,
@@ -271,6 +274,9 @@ impl Upkeep {
                 for listing in listings {
                     self.watch_folders(&listing, watching);
                     self.report(&listing.notices);
+                    if self.reading_runs {
+                        self.found_meanwhile.extend_from_slice(&listing.mailboxes);
+                    }
                     let added = pipeline.map.extend(listing.mailboxes);
                     for id in &added {
                         let user = names(pipeline, *id);
@@ -282,8 +288,9 @@ impl Upkeep {
             Done::Listing { result, why, took } => {
                 self.reading_runs = false;
                 self.reading_took = took;
+                let found_meanwhile = std::mem::take(&mut self.found_meanwhile);
                 match result {
-                    Ok(listing) => self.apply(listing, why, watching, pipeline, now),
+                    Ok(listing) => self.apply(listing.with(found_meanwhile), why, watching, pipeline, now),
                     Err(error) => {
                         let hint = error.hint();
                         error!(%error, hint, "the map of mailboxes cannot be read; the old one stays: {error}; hint: {hint}");

@@ -1,7 +1,7 @@
 //! Reading the sources of `[mailboxes]` and putting them together into a [`Listing`].
 
 use std::{
-    collections::{HashMap, hash_map},
+    collections::{HashMap, HashSet, hash_map},
     ffi::OsStr,
     fmt, fs,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
@@ -141,6 +141,27 @@ pub struct Listing {
     pub folders: Vec<(PathBuf, Option<Stamp>)>,
     /// Is a map file without an end of its last line, so that it may be half written?
     pub incomplete: Option<PathBuf>,
+}
+
+impl Listing {
+    /// Adds mailboxes that were found elsewhere, unless their paths or names are in the listing already.
+    #[must_use]
+    pub fn with(mut self, mut others: Vec<Listed>) -> Self {
+        if !others.is_empty() {
+            others.sort_by(|one, other| one.maildir.cmp(&other.maildir));
+            others.dedup_by(|one, other| one.maildir == other.maildir);
+            let paths: HashSet<&Path> = self.mailboxes.iter().map(|mailbox| &*mailbox.maildir).collect();
+            let names: HashSet<&Username> =
+                self.mailboxes.iter().flat_map(|mailbox| &mailbox.names).map(|(name, _)| name).collect();
+            let is_new = |mailbox: &Listed| {
+                !paths.contains(&*mailbox.maildir)
+                    && !mailbox.names.iter().any(|(name, _)| names.contains(name))
+            };
+            others.retain(is_new);
+            self.mailboxes.append(&mut others);
+        }
+        self
+    }
 }
 
 /// A source that cannot be read at all. The map would lack its users, so there is none.

@@ -3,6 +3,7 @@
 mod classifier;
 mod debouncer;
 mod dialects;
+mod listing;
 mod templates;
 
 /// The cases of a file: each a title, and its lines with their numbers.
