@@ -84,6 +84,11 @@ impl Jobs {
         self.looks < 2
     }
 
+    /// Does none run?
+    pub(super) fn is_idle(&self) -> bool {
+        self.set.is_empty()
+    }
+
     pub(super) fn is_looking(&self) -> bool {
         self.looks > 0
     }

@@ -332,14 +332,15 @@ impl Daemon {
         // What had happened when the signal came is still told.
         tokio::task::yield_now().await;
         while self.read(false)? && Instant::now() < deadline {}
+        let mut hurried = self.look_at_what_is_left(terminate, interrupt).await?;
         self.pipeline.flush(Instant::now());
-        while self.pipeline.waiting() > 0 && Instant::now() < deadline {
+        while self.pipeline.waiting() > 0 && Instant::now() < deadline && !hurried {
             tokio::select! {
                 () = sleep_until(self.pipeline.deadline().map(|at| at.min(deadline))) => {
                     self.pipeline.on_time(Instant::now());
                 }
                 // Somebody is in a hurry.
-                _ = any_of(terminate, interrupt) => break,
+                _ = any_of(terminate, interrupt) => hurried = true,
             }
         }
         match self.pipeline.waiting() {
@@ -352,6 +353,29 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// What an overflow hides, and what folders that have just appeared hold, is news to the next start only if it is pushed
+    /// now. True if somebody is in a hurry.
+    async fn look_at_what_is_left(
+        &mut self,
+        terminate: &mut Signal,
+        interrupt: &mut Signal,
+    ) -> Result<bool, DaemonError> {
+        let deadline = Instant::now() + DRAIN / 2;
+        while !self.upkeep.is_idle() && Instant::now() < deadline {
+            let now = Instant::now();
+            self.upkeep.on_time(&mut self.watching, &mut self.pipeline, now);
+            if self.upkeep.wants_all_read() {
+                self.read(false)?;
+            }
+            tokio::select! {
+                done = self.upkeep.jobs.next() => self.job_done(done)?,
+                () = sleep_until(Some(now + REST)) => {}
+                _ = any_of(terminate, interrupt) => return Ok(true),
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -98,6 +98,14 @@ impl Upkeep {
         !self.reading_runs && self.reading.is_none_or(|(_, why)| why < Why::Reload) && self.to_arm.is_empty()
     }
 
+    /// Is there nothing left to look at, to judge or to arm?
+    pub(super) fn is_idle(&self) -> bool {
+        self.jobs.is_idle()
+            && self.to_arm.is_empty()
+            && !self.comparison.wants_look(&self.jobs)
+            && !self.wants_all_read()
+    }
+
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let reading = self.reading.map(|(at, _)| at).filter(|_| !self.reading_runs);
         let work = !self.to_arm.is_empty() || self.comparison.wants_look(&self.jobs);
@@ -284,6 +292,8 @@ impl Upkeep {
                     }
                     self.to_arm.extend(added.into_iter().map(|id| (id, true)));
                 }
+                // Folders in which something appeared between the look and the watch.
+                self.read_new_folders();
             }
             Done::Listing { result, why, took } => {
                 self.reading_runs = false;

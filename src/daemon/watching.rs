@@ -240,9 +240,12 @@ impl Watching {
         if self.parents.get(id).is_some_and(|parent| parent.holds_users && parent.armed.is_some()) {
             return true;
         }
+        // The watch of the same directory under another path was there before the look.
+        let mut is_shared = false;
         match self.watch_parent(path) {
-            Ok(id) => {
-                if let Some(parent) = self.parents.get_mut(id) {
+            Ok(watched) => {
+                is_shared = watched != id;
+                if let Some(parent) = self.parents.get_mut(watched) {
                     parent.holds_users = true;
                 }
             }
@@ -252,11 +255,13 @@ impl Watching {
                     directory = %path.display(), %error,
                     "cannot watch `{}`: {error}; new users in it are found by the sweep only", path.display()
                 );
+                return true;
             }
         }
         match (Stamp::look(path), seen) {
-            (Ok(now), Some(seen)) => now == *seen && !seen.is_racy(),
-            _ => false,
+            (Ok(now), Some(seen)) => now == *seen && (is_shared || !seen.is_racy()),
+            (Ok(_), None) => is_shared,
+            (Err(_), _) => false,
         }
     }
 

@@ -86,7 +86,14 @@ pub enum ArmError {
     Shared(Target),
     /// Anything else, permissions above all.
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for ArmError {
+    /// A directory that was not there when it was armed is missing, even if it has come since: whoever waits for it looks again.
+    fn from(error: io::Error) -> Self {
+        if is_missing(&error) { Self::Missing } else { Self::Io(error) }
+    }
 }
 
 /// A way to notice changes of directories.

@@ -90,7 +90,7 @@ impl Watcher for Portable {
                 return Err(match error.kind {
                     ErrorKind::MaxFilesWatch => ArmError::Limit,
                     ErrorKind::PathNotFound => ArmError::Missing,
-                    _ => ArmError::Io(to_io(error)),
+                    _ => to_io(error).into(),
                 });
             }
         }

@@ -1,7 +1,13 @@
 //! The integration tests: the real binary, with real files and sockets.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod backends;
+mod bad_input;
+mod commands;
 mod dovecot;
+mod faults;
+mod lifecycle;
 mod packaging;
 mod pure;
 mod support;
+mod unusual_names;

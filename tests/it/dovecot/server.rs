@@ -8,14 +8,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::account::Account;
 use super::imap::Imap;
 use super::lmtp::Lmtp;
-use crate::support::{Maildir, PATIENCE, Site, eventually};
+use crate::support::{Maildir, Site, eventually, patiently};
 
 /// The password of every user; which users there are is decided by who is asked for.
 pub(super) const PASSWORD: &str = "secret";
@@ -136,7 +135,8 @@ impl Drop for Dovecot {
     fn drop(&mut self) {
         // SIGTERM lets the master end its own children; killed, it would leave them behind.
         let _ = kill_process(Pid::from_child(&self.master), Signal::TERM);
-        if !wait_a_while(&mut self.master) {
+        let ended = patiently(|| self.master.try_wait().transpose());
+        if ended.is_none() {
             let _ = self.master.kill();
             let _ = self.master.wait();
         }
@@ -144,18 +144,6 @@ impl Drop for Dovecot {
             eprintln!("---- log of Dovecot ----\n{}", self.log());
         }
     }
-}
-
-/// Like [`eventually`], for a destructor, which must not panic.
-fn wait_a_while(child: &mut Child) -> bool {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return true;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    false
 }
 
 fn free_port() -> SocketAddr {

@@ -1,6 +1,7 @@
 //! Every [case](super::cases), each with a user of its own, all on one Dovecot and one daemon.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::thread;
 
 use super::Dovecot;
@@ -13,15 +14,15 @@ use crate::support::{Fence, Maildir, Push, Site};
 /// daemon is asked to stop was a change.
 #[test]
 fn each_case_is_new_mail_or_a_change_or_nothing() {
-    each_case_is_what_it_is_to(Backend::Inotify);
+    check(|| what_each_case_is_to(Backend::Inotify));
 }
 
 #[test]
 fn each_case_is_the_same_to_the_portable_backend() {
-    each_case_is_what_it_is_to(Backend::Notify);
+    check(|| what_each_case_is_to(Backend::Notify));
 }
 
-fn each_case_is_what_it_is_to(backend: Backend) {
+fn what_each_case_is_to(backend: Backend) -> Vec<Mistake> {
     let site = Site::new();
     let dovecot = Dovecot::start(&site);
     let mut runs = Run::all(&site, &dovecot);
@@ -39,37 +40,37 @@ fn each_case_is_what_it_is_to(backend: Backend) {
     let at_once = count(&pushes);
     let at_stop = count(&daemon.stop_and_read(&receiver));
 
-    check(&runs, |run| {
+    mistakes(&runs, |run| {
         let at_once = at_once.get(&run.user).copied().unwrap_or(0);
         let at_stop = at_stop.get(&run.user).copied().unwrap_or(0);
-        let right = match run.case.outcome {
-            Outcome::NewMail => (1..=run.case.messages()).contains(&at_once) && at_stop == 0,
+        let verdict = match (run.case.outcome, at_once, at_stop) {
+            (Outcome::NewMail, 0, _) | (Outcome::Change, 0, 0) => Verdict::TooFew,
+            (Outcome::NewMail, pushes, 0) if pushes <= run.case.messages() => Verdict::Right,
             // However many files changed.
-            Outcome::Change => (at_once, at_stop) == (0, 1),
-            Outcome::Nothing => (at_once, at_stop) == (0, 0),
+            (Outcome::Change, 0, 1) | (Outcome::Nothing, 0, 0) => Verdict::Right,
+            _ => Verdict::TooMuch,
         };
-        let seen = format!("{at_once} pushes for new mail and {at_stop} for changes");
-        (right, seen)
-    });
+        (verdict, format!("{at_once} pushes for new mail and {at_stop} for changes"))
+    })
 }
 
 /// The same with debounce times as they are used, only shorter.
 #[test]
 fn each_case_is_pushed_when_its_time_has_come() {
-    each_case_is_pushed_by(Backend::Inotify);
+    check(|| what_is_pushed_by(Backend::Inotify));
 }
 
 #[test]
 fn each_case_is_pushed_by_the_portable_backend() {
-    each_case_is_pushed_by(Backend::Notify);
+    check(|| what_is_pushed_by(Backend::Notify));
 }
 
 #[test]
 fn each_case_is_pushed_by_the_polling_backend() {
-    each_case_is_pushed_by(Backend::Poll);
+    check(|| what_is_pushed_by(Backend::Poll));
 }
 
-fn each_case_is_pushed_by(backend: Backend) {
+fn what_is_pushed_by(backend: Backend) -> Vec<Mistake> {
     let site = Site::new();
     let dovecot = Dovecot::start(&site);
     let mut runs = Run::all(&site, &dovecot);
@@ -82,13 +83,15 @@ fn each_case_is_pushed_by(backend: Backend) {
     pushes.extend(fence.after_changes(&receiver));
     let pushes = count(&pushes);
 
-    check(&runs, |run| {
+    mistakes(&runs, |run| {
         let pushed = pushes.contains_key(&run.user);
-        let wanted = run.case.outcome != Outcome::Nothing;
-        let right = pushed == wanted || pushed && backend.may_push_too_much(run.case);
-        let seen = if pushed { "a push" } else { "no push" };
-        (right, seen.to_owned())
-    });
+        let verdict = match (run.case.outcome, pushed) {
+            (Outcome::NewMail | Outcome::Change, false) => Verdict::TooFew,
+            (Outcome::Nothing, true) if !backend.may_push_too_much(run.case) => Verdict::TooMuch,
+            _ => Verdict::Right,
+        };
+        (verdict, if pushed { "a push" } else { "no push" }.to_owned())
+    })
 }
 
 /// How the daemon watches, and what it can tell from what it sees.
@@ -210,16 +213,49 @@ fn count(pushes: &[Push]) -> BTreeMap<String, usize> {
     counts
 }
 
-/// Asserts that all cases are right, and names all that are not, with what was seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Right,
+    TooMuch,
+    TooFew,
+}
+
+/// A case that did not come out right.
+struct Mistake {
+    case: &'static Case,
+    verdict: Verdict,
+    seen: String,
+}
+
+impl fmt::Debug for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: not {:?}, but {}", self.case.name, self.case.outcome, self.seen)
+    }
+}
+
+/// Judges all cases, each by what was seen of it, and keeps those that are not right.
+fn mistakes(runs: &[Run<'_>], judge: impl Fn(&Run<'_>) -> (Verdict, String)) -> Vec<Mistake> {
+    let judged = runs.iter().map(|run| {
+        let (verdict, seen) = judge(run);
+        Mistake { case: run.case, verdict, seen }
+    });
+    judged.filter(|mistake| mistake.verdict != Verdict::Right).collect()
+}
+
+/// Asserts that there are no mistakes. A push too many has to come twice to be one.
+///
+/// For a rename is two events, and the daemon does not wait long for the second. Nothing keeps a
+/// busy system from pausing for longer between them, and then it looks as if one message went and
+/// another came. That gives a push too many, but never one too few.
 #[track_caller]
-fn check(runs: &[Run<'_>], judge: impl Fn(&Run<'_>) -> (bool, String)) {
-    let wrong: Vec<String> = runs
-        .iter()
-        .filter_map(|run| {
-            let Case { name, outcome, .. } = run.case;
-            let (right, seen) = judge(run);
-            (!right).then(|| format!("{name} ({}): not {outcome:?}, but {seen}", run.user))
-        })
-        .collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+fn check(attempt: impl Fn() -> Vec<Mistake>) {
+    let mut mistakes = attempt();
+    let too_few = |mistakes: &[Mistake]| mistakes.iter().any(|m| m.verdict == Verdict::TooFew);
+    if !mistakes.is_empty() && !too_few(&mistakes) {
+        let again = attempt();
+        let came_again = |m: &Mistake| again.iter().any(|a| a.case.name == m.case.name);
+        mistakes.retain(came_again);
+        assert!(!too_few(&again), "{again:#?}");
+    }
+    assert!(mistakes.is_empty(), "{mistakes:#?}");
 }

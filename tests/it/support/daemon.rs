@@ -19,13 +19,20 @@ use super::{Config, PATIENCE, Push, Receiver};
 pub(crate) struct Launch {
     dir: PathBuf,
     config: Config,
+    write: bool,
     wrapper: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
 }
 
 impl Launch {
     pub(super) fn new(dir: &Path, config: &Config) -> Self {
-        Self { dir: dir.to_owned(), config: config.clone(), wrapper: Vec::new(), env: Vec::new() }
+        Self {
+            dir: dir.to_owned(),
+            config: config.clone(),
+            write: true,
+            wrapper: Vec::new(),
+            env: Vec::new(),
+        }
     }
 
     #[must_use]
@@ -41,6 +48,13 @@ impl Launch {
     pub(crate) fn wrapped_in<S: AsRef<OsStr>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
         let words = command.into_iter().map(|word| word.as_ref().to_owned());
         self.wrapper = words.collect();
+        self
+    }
+
+    /// Takes the configuration file as it is.
+    #[must_use]
+    pub(crate) fn without_writing(mut self) -> Self {
+        self.write = false;
         self
     }
 
@@ -60,7 +74,9 @@ impl Launch {
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
         let service_manager = ServiceManager::bind(self.dir.join(format!("notify-{count}")));
 
-        self.config.write();
+        if self.write {
+            self.config.write();
+        }
         let mut words = self.wrapper;
         words.push(env!("CARGO_BIN_EXE_pushmaild").into());
         let mut child = Command::new(&words[0])
@@ -140,6 +156,11 @@ impl Daemon {
             assert!(ended.is_none(), "ended before {line}: {ended:?}");
             assert!(Instant::now() < deadline, "no {line} within {PATIENCE:?}");
         }
+    }
+
+    /// The messages to the service manager that have come and were not waited for.
+    pub(crate) fn notified(&self) -> Vec<String> {
+        std::iter::from_fn(|| self.service_manager.next(Duration::from_millis(1))).collect()
     }
 
     /// Sends SIGHUP, and waits until the daemon has told the service manager of the beginning and

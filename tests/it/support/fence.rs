@@ -30,7 +30,10 @@ impl Fence {
     pub(crate) fn new(site: &Site) -> Self {
         let user = "fence@fence.test".to_owned();
         let maildir = site.maildir(&user);
-        let message = maildir.deliver_into_cur("");
+        // Read, so that whatever a renaming of it is taken for, it is not new mail.
+        let message = maildir.deliver_into_cur("S");
+        // And old, so that no doubt about a change just before the start gives it a push.
+        maildir.age();
         Self { user, maildir, message }
     }
 
@@ -71,6 +74,6 @@ impl Fence {
 
     /// The two rounds together leave the flags as they were, so that a fence can be used again.
     fn flags_other_than(&self, round: usize) -> &'static str {
-        ["F", ""][round]
+        ["FS", "S"][round]
     }
 }

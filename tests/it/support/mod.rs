@@ -46,13 +46,23 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// For conditions that nothing announces, such as a file that another process removes. Where
 /// there is something to block on, block on that.
 #[track_caller]
-pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    patiently(probe).unwrap_or_else(|| panic!("not within {PATIENCE:?}: {what}"))
+}
+
+/// Like [`eventually`], for where a panic would be too much, such as in a destructor.
+pub(crate) fn patiently<T>(mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(answer) = probe() {
+        let answer = probe();
+        if answer.is_some() || Instant::now() >= deadline {
             return answer;
         }
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        thread::sleep(Duration::from_millis(10));
+        pause();
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "between two looks, where nothing says when to look")]
+fn pause() {
+    thread::sleep(Duration::from_millis(10));
 }

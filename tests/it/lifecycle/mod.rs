@@ -1,0 +1,6 @@
+//! The daemon's life: signals, the service manager, and a second one beside it.
+
+mod instance;
+mod reload;
+mod service_manager;
+mod stop;
