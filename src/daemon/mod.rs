@@ -331,7 +331,7 @@ impl Daemon {
         let deadline = Instant::now() + DRAIN;
         // What had happened when the signal came is still told.
         tokio::task::yield_now().await;
-        while self.read(false)? && Instant::now() < deadline {}
+        while (self.read(false)? | self.read(true)?) && Instant::now() < deadline {}
         let mut hurried = self.look_at_what_is_left(terminate, interrupt).await?;
         self.pipeline.flush(Instant::now());
         while self.pipeline.waiting() > 0 && Instant::now() < deadline && !hurried {

@@ -331,6 +331,10 @@ impl Upkeep {
         for source in &self.sources.sources {
             if let Source::MapFile(file) = source {
                 watching.watch_map_file(file);
+                // A link's target may be written where the link is not.
+                if let Ok(target) = file.canonicalize() {
+                    watching.watch_map_file(&target);
+                }
             }
         }
         self.watch_folders(&listing, watching);

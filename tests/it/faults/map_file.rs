@@ -1,7 +1,7 @@
 //! The map file while somebody writes it, badly or well. Whatever happens to it, a user who was in
 //! the map goes on to be pushed until a whole and valid file says otherwise.
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
 
 use crate::support::{Config, Fence, Maildir, Receiver, Site};
 
@@ -110,6 +110,22 @@ fn a_file_replaced_by_rename_is_read() {
     fs::rename(&beside, mapped.site.path("users")).expect("a file can be renamed");
     mapped.receiver.expect(B);
     mapped.fence.after_changes(&mapped.receiver);
+    mapped.assert_pushed(&[(A, &a), (B, &b)]);
+}
+
+/// The file that is named may be a link to one that is written elsewhere.
+#[test]
+fn a_file_behind_a_link_is_followed() {
+    let mapped = Mapped::new();
+    let (a, b) = (mapped.maildir("a"), mapped.maildir("b"));
+    let elsewhere = mapped.site.path("elsewhere");
+    fs::create_dir(&elsewhere).expect("a folder");
+    fs::write(elsewhere.join("real"), Mapped::lines(&[(A, &a)])).expect("the map file can be written");
+    symlink(elsewhere.join("real"), mapped.site.path("users")).expect("a link");
+    let daemon = mapped.site.start(&mapped.config());
+
+    fs::write(elsewhere.join("real"), Mapped::lines(&[(A, &a), (B, &b)])).expect("the map file can be written");
+    daemon.wait_log("the map of mailboxes has changed");
     mapped.assert_pushed(&[(A, &a), (B, &b)]);
 }
 
