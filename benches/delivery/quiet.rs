@@ -1,11 +1,16 @@
 //! One delivery at a time: how long until its datagram arrives, and how much of the CPU it takes.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use crate::{
-    Result,
+    Result, pause,
     rival::{Kind, Rival},
 };
+
+/// Deliveries to one rival before it is the next one's turn. A turn is short enough, a fifth of a second, that noise
+/// hits all alike; and long enough that most deliveries find the caches as the rival itself has left them, and not as
+/// the shell loop did.
+pub(crate) const TURN: usize = 25;
 
 /// The time between two deliveries. pushmaild rests 1 to 5 ms after a read that returned events, before it reads
 /// again; a delivery within that rest is a burst, and measured as such. It also lets each rival finish what it does
@@ -51,22 +56,24 @@ impl Quiet {
     }
 }
 
-/// Delivers to each rival in turn, `rounds` times. The order of each round is drawn anew: who comes after the shell
-/// loop finds less of the caches than who comes after the C program.
-pub(crate) fn measure(rivals: &mut [Rival], rounds: usize) -> Result<Vec<Quiet>> {
+/// Delivers to each rival in turn, `turns` times. The order is drawn anew each time: who comes after the shell loop
+/// finds less of the caches than who comes after the C program.
+pub(crate) fn measure(rivals: &mut [Rival], turns: usize) -> Result<Vec<Quiet>> {
     let before = rivals.iter().map(Rival::cpu_time).collect::<Result<Vec<_>>>()?;
-    let mut latencies = vec![Vec::with_capacity(rounds); rivals.len()];
+    let mut latencies = vec![Vec::with_capacity(turns * TURN); rivals.len()];
     let mut order: Vec<usize> = (0..rivals.len()).collect();
     let mut random = fastrand::Rng::with_seed(1);
-    for round in 0..rounds {
+    for turn in 0..turns {
         random.shuffle(&mut order);
-        for &turn in &order {
-            let rival = &mut rivals[turn];
-            let latency = deliver(rival, round % rival.maildirs.users())?;
-            latencies[turn].push(latency);
+        for &number in &order {
+            let rival = &mut rivals[number];
+            for delivery in turn * TURN..(turn + 1) * TURN {
+                let latency = deliver(rival, delivery % rival.maildirs.users())?;
+                latencies[number].push(latency);
+            }
         }
     }
-    thread::sleep(GAP); // what they do after the last datagram counts too
+    pause(GAP); // what they do after the last datagram counts too
     let mut all = Vec::new();
     for ((rival, before), mut latencies) in rivals.iter().zip(before).zip(latencies) {
         latencies.sort_unstable();
@@ -77,7 +84,7 @@ pub(crate) fn measure(rivals: &mut [Rival], rounds: usize) -> Result<Vec<Quiet>>
 }
 
 fn deliver(rival: &mut Rival, user: usize) -> Result<Duration> {
-    thread::sleep(GAP);
+    pause(GAP);
     // Written and renamed in one go, as those who deliver mail do.
     let message = rival.maildirs.write_message(user)?;
     let start = message.deliver()?;

@@ -7,7 +7,6 @@ use std::{
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -17,6 +16,7 @@ use crate::{
     Result,
     cpu::Tree,
     maildirs::{Maildirs, user_of},
+    pause, progress,
 };
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -184,7 +184,7 @@ impl Rival {
             if start.elapsed() > READY_WITHIN {
                 return Err(format!("not ready within {READY_WITHIN:?}:\n{}", self.log()).into());
             }
-            thread::sleep(Duration::from_millis(10));
+            pause(Duration::from_millis(10));
         }
         Ok(())
     }
@@ -222,7 +222,7 @@ impl Rival {
                 if self.child.try_wait()?.is_some() {
                     return Ok(());
                 }
-                thread::sleep(Duration::from_millis(10));
+                pause(Duration::from_millis(10));
             }
         }
         Err("does not end".into())
@@ -232,7 +232,7 @@ impl Rival {
 impl Drop for Rival {
     fn drop(&mut self) {
         if let Err(error) = self.end() {
-            crate::progress(&format!("{}: {error}", self.kind));
+            progress(&format!("{}: {error}", self.kind));
         }
     }
 }

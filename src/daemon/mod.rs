@@ -392,6 +392,8 @@ async fn any_of(one: &mut Signal, other: &mut Signal) -> Option<()> {
 
 async fn sleep_until(time: Option<Instant>) {
     match time {
+        // There is work left. Everybody else gets a turn in between, the system's events and signals above all.
+        Some(time) if time <= Instant::now() => tokio::task::yield_now().await,
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
