@@ -6,13 +6,14 @@
 //!   too and comes in bursts, but never longer than [`Intervals::change_max_wait`] from the first one.
 //! - A push makes the phone look at everything, so it takes waiting changes along.
 //!
-//! There is an entry only for a mailbox with something pending, or whose last new mail is younger than the interval. Each entry
-//! has one live timer in a heap. A timer is not moved when its mailbox's time moves back, only when it comes up: thus
-//! a burst of events costs one entry and no work on the heap.
+//! There is an entry only for a mailbox with something pending, or whose last new mail is younger than the interval. An entry with
+//! something pending has one live timer in a heap. A timer is not moved when its mailbox's time moves back, only when it comes
+//! up: thus a burst of events costs one entry and no work on the heap. The other entries need no timer: nothing has to happen when
+//! their interval ends, so they go when somebody next comes by.
 
 use std::{
     cmp::Reverse,
-    collections::BinaryHeap,
+    collections::{BinaryHeap, VecDeque, hash_map::Entry},
     time::{Duration, Instant},
 };
 
@@ -65,13 +66,15 @@ pub struct Debouncer {
     intervals: Intervals,
     states: FxHashMap<MailboxId, State>,
     timers: BinaryHeap<Reverse<(Instant, MailboxId)>>,
+    /// Ends of the intervals that new-mail pushes began, in order unless the intervals were changed meanwhile.
+    cooling: VecDeque<(Instant, MailboxId)>,
 }
 
 impl Debouncer {
     /// Nothing pending.
     #[must_use]
     pub fn new(intervals: Intervals) -> Self {
-        Self { intervals, states: FxHashMap::default(), timers: BinaryHeap::new() }
+        Self { intervals, states: FxHashMap::default(), timers: BinaryHeap::new(), cooling: VecDeque::new() }
     }
 
     /// New lengths of time, for what comes from now on; a timer that runs is corrected when it comes up.
@@ -81,6 +84,7 @@ impl Debouncer {
 
     /// Notes an event. Returns the push if it is to go out at once.
     pub fn note(&mut self, mailbox: MailboxId, kind: Kind, now: Instant) -> Option<MailboxReady> {
+        self.drop_cooled(now);
         let state = self.states.entry(mailbox).or_insert(State {
             quiet_until: None,
             first: None,
@@ -130,6 +134,7 @@ impl Debouncer {
     /// Everything that is pending, at once: for an orderly stop.
     pub fn flush(&mut self) -> Vec<MailboxReady> {
         self.timers.clear();
+        self.cooling.clear();
         let mut ready: Vec<_> =
             self.states.drain().filter_map(|(mailbox, state)| state.ready(mailbox)).collect();
         ready.sort_unstable_by_key(|ready| ready.since);
@@ -161,25 +166,44 @@ impl Debouncer {
                 let ready = state.ready(mailbox);
                 state.reset();
                 if let Some(MailboxReady { kind: Kind::NewMail, .. }) = ready {
-                    state.quiet_until = Some(now + self.intervals.new_mail);
+                    let until = now + self.intervals.new_mail;
+                    state.quiet_until = Some(until);
+                    self.cooling.push_back((until, mailbox));
                 }
                 ready
             }
             _ => None,
         };
-        // What is left to wait for: the push, or else the end of the interval, when the entry can go.
-        match state.due(&self.intervals).or(state.quiet_until) {
-            Some(next) if next > now => {
+        match state.due(&self.intervals) {
+            Some(next) => {
                 if state.timer.is_none_or(|timer| next < timer) {
                     state.timer = Some(next);
                     self.timers.push(Reverse((next, mailbox)));
                 }
             }
-            _ => {
+            None if state.quiet_until.is_none_or(|until| until <= now) => {
                 self.states.remove(&mailbox);
             }
+            None => {}
         }
         ready
+    }
+
+    /// Drops entries whose interval is over and that have nothing pending: two at most, so that no event pays for many, and
+    /// still more than an event adds.
+    fn drop_cooled(&mut self, now: Instant) {
+        for _ in 0..2 {
+            if self.cooling.front().is_none_or(|(until, _)| *until > now) {
+                return;
+            }
+            let Some((_, mailbox)) = self.cooling.pop_front() else { return };
+            if let Entry::Occupied(entry) = self.states.entry(mailbox)
+                && entry.get().first.is_none()
+                && entry.get().quiet_until.is_none_or(|until| until <= now)
+            {
+                entry.remove();
+            }
+        }
     }
 }
 

@@ -42,8 +42,9 @@ use self::{
     watching::Watching,
 };
 
-/// After a read that had events, the next one waits so long: a burst is then read in large pieces, which costs a tenth of the
-/// processor time and slows the deliverer less. The first event of a quiet time is not delayed.
+/// In a burst, when events come so soon after others, the thread rests so long before it reads again: the burst is then read in
+/// large pieces, which costs a tenth of the processor time, and the one who delivers is not held up by waking us each time. The first
+/// events of a quiet time are not delayed.
 const REST: Duration = Duration::from_millis(2);
 /// How long an orderly stop tries to send what waits. systemd and launchd give more, but people wait.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -117,14 +118,27 @@ pub fn run(path: &Path) -> Result<(), DaemonError> {
     result
 }
 
+/// When the primary backend is read next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NextRead {
+    /// When it says that there is something.
+    WhenReady,
+    /// Now: only a read that finds nothing shows that there was nothing more.
+    AtOnce,
+    /// After a rest.
+    AfterRest,
+}
+
 struct Daemon {
     config: Config,
     _lock: InstanceLock,
     watching: Watching,
     pipeline: Pipeline,
     upkeep: Upkeep,
-    /// No read before this time.
-    rest_until: Option<Instant>,
+    /// What comes after the last read.
+    next_read: NextRead,
+    /// When a read last had events.
+    last_events: Instant,
     /// A READY=1 is owed since the start or a reload.
     ready_owed: bool,
     started: Instant,
@@ -141,7 +155,8 @@ impl Daemon {
                 .map_err(|error| broken(&config, error))?,
             pipeline: Pipeline::new(config.debounce, sink),
             upkeep: Upkeep::new(config.mailboxes.clone(), watch.sweep_interval, now),
-            rest_until: None,
+            next_read: NextRead::WhenReady,
+            last_events: now,
             ready_owed: true,
             started: now,
             _lock: lock,
@@ -159,9 +174,7 @@ impl Daemon {
         loop {
             let now = Instant::now();
             // What a look found is judged when no event is on its way that explains it.
-            let rested = self.rest_until.is_some_and(|until| until <= now);
-            if rested || (self.rest_until.is_none() && self.upkeep.wants_all_read()) {
-                self.rest_until = None;
+            if self.next_read == NextRead::AtOnce || self.upkeep.wants_all_read() {
                 self.read(false)?;
             }
             self.on_time(now);
@@ -175,14 +188,24 @@ impl Daemon {
                 service_manager::still_starting("arming watches");
                 next_progress = Some(now + START_PROGRESS);
             }
-            let wake = [self.deadline(now), next_alive, next_progress.filter(|_| self.ready_owed)]
+            let reads = (self.next_read != NextRead::WhenReady).then_some(now);
+            let wake = [reads, self.deadline(now), next_alive, next_progress.filter(|_| self.ready_owed)]
                 .into_iter()
                 .flatten()
                 .min();
-            let resting = self.rest_until.is_some();
+            // Everybody else has a turn before the next read of a burst.
+            let give_way = self.next_read != NextRead::WhenReady;
+            if self.next_read == NextRead::AfterRest {
+                self.next_read = NextRead::AtOnce;
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "a wait in the event loop would be woken by every event"
+                )]
+                std::thread::sleep(REST);
+            }
             tokio::select! {
                 biased;
-                readable = poll_fn(|context| self.watching.primary.poll_ready(context)), if !resting => {
+                readable = poll_fn(|context| self.watching.primary.poll_ready(context)), if !give_way => {
                     readable.map_err(|error| broken(&self.config, error))?;
                     self.read(false)?;
                 }
@@ -234,9 +257,14 @@ impl Daemon {
             (true, _) => {}
             (false, true) => {
                 pipeline.end_of_read(now);
-                self.rest_until = Some(now + REST);
+                let is_burst = now.duration_since(self.last_events) < REST;
+                self.next_read = if is_burst { NextRead::AfterRest } else { NextRead::AtOnce };
+                self.last_events = now;
             }
-            (false, false) => upkeep.all_read(pipeline, now),
+            (false, false) => {
+                upkeep.all_read(pipeline, now);
+                self.next_read = NextRead::WhenReady;
+            }
         }
         if overflow {
             upkeep.overflow(watching, pipeline, now);
@@ -254,7 +282,7 @@ impl Daemon {
     }
 
     fn deadline(&self, now: Instant) -> Option<Instant> {
-        [self.rest_until, self.pipeline.deadline(), self.upkeep.deadline(now)].into_iter().flatten().min()
+        [self.pipeline.deadline(), self.upkeep.deadline(now)].into_iter().flatten().min()
     }
 
     fn ready(&self, now: Instant) {

@@ -124,7 +124,8 @@ fn a_file_behind_a_link_is_followed() {
     symlink(elsewhere.join("real"), mapped.site.path("users")).expect("a link");
     let daemon = mapped.site.start(&mapped.config());
 
-    fs::write(elsewhere.join("real"), Mapped::lines(&[(A, &a), (B, &b)])).expect("the map file can be written");
+    fs::write(elsewhere.join("real"), Mapped::lines(&[(A, &a), (B, &b)]))
+        .expect("the map file can be written");
     daemon.wait_log("the map of mailboxes has changed");
     mapped.assert_pushed(&[(A, &a), (B, &b)]);
 }
