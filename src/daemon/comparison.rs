@@ -30,8 +30,8 @@ pub(super) struct Comparison {
     after_overflow: bool,
     /// Mailboxes that a look found changed without an event, to be judged after the next read.
     suspects: Vec<(MailboxId, Part)>,
-    /// Mailboxes whose events meant nothing and whose records were brought up to date after that, on the assumption that no
-    /// event was dropped: the next complete read without an overflow shows that.
+    /// Mailboxes whose records were brought up to date after their events had been read, on the assumption that no later event was
+    /// dropped: the next complete read without an overflow shows that.
     unconfirmed: Vec<MailboxId>,
 }
 
@@ -44,7 +44,7 @@ impl Comparison {
     /// Events were dropped. Notes the mailboxes whose records may hide a change.
     pub(super) fn overflow(&mut self, pipeline: &mut Pipeline, now: Instant) {
         let mut unsure = std::mem::take(&mut self.unconfirmed);
-        unsure.extend(pipeline.take_seen_for_nothing());
+        unsure.extend(pipeline.take_touched());
         unsure.sort_unstable();
         unsure.dedup();
         for id in unsure {
@@ -73,7 +73,7 @@ impl Comparison {
     pub(super) fn all_read(&mut self, pipeline: &mut Pipeline, now: Instant) -> Vec<MailboxId> {
         let mut others = Vec::new();
         self.unconfirmed.clear();
-        for id in pipeline.take_seen_for_nothing() {
+        for id in pipeline.take_touched() {
             if let Some(maildir) = pipeline.map.maildir(id) {
                 pipeline.records.look_again(id, maildir);
                 self.unconfirmed.push(id);

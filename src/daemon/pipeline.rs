@@ -20,8 +20,8 @@ pub(super) struct Pipeline {
     classifier: Classifier,
     pub(super) debouncer: Debouncer,
     pub(super) push_notify: PushNotifySink,
-    /// Mailboxes of which something was seen that means nothing, so that no push's look will bring their stamps up to date.
-    seen_for_nothing: Vec<MailboxId>,
+    /// Mailboxes with events since the last read that found nothing more: their records are out of date.
+    touched: Vec<MailboxId>,
 }
 
 impl Pipeline {
@@ -32,7 +32,7 @@ impl Pipeline {
             classifier: Classifier::default(),
             debouncer: Debouncer::new(intervals),
             push_notify,
-            seen_for_nothing: Vec::new(),
+            touched: Vec::new(),
         }
     }
 
@@ -42,7 +42,7 @@ impl Pipeline {
 
     /// One event in `new/` or `cur/`.
     pub(super) fn event(&mut self, (id, part): (MailboxId, Part), op: Op, name: &[u8], now: Instant) {
-        let was_up_to_date = self.records.mark_dirty(id, part);
+        self.touch(id, part);
         // One event tells of two mailboxes at most: a message that went from one to the other.
         let mut found = [None; 2];
         let mut count = 0;
@@ -50,10 +50,6 @@ impl Pipeline {
             found[count] = Some((id, kind));
             count += 1;
         });
-        // Otherwise it is in the list already, or the look before a push that is pending will see to it.
-        if count == 0 && was_up_to_date {
-            self.seen_for_nothing.push(id);
-        }
         for (id, kind) in found.into_iter().flatten() {
             self.note(id, kind, now);
         }
@@ -135,14 +131,19 @@ impl Pipeline {
         }
     }
 
-    /// The mailboxes whose events meant nothing since the last call.
-    pub(super) fn take_seen_for_nothing(&mut self) -> Vec<MailboxId> {
-        std::mem::take(&mut self.seen_for_nothing)
+    /// Notes that a directory changed.
+    pub(super) fn touch(&mut self, id: MailboxId, part: Part) {
+        if self.records.mark_dirty(id, part) {
+            self.touched.push(id);
+        }
+    }
+
+    /// The mailboxes that were touched since the last call.
+    pub(super) fn take_touched(&mut self) -> Vec<MailboxId> {
+        std::mem::take(&mut self.touched)
     }
 
     fn push(&mut self, ready: MailboxReady, now: Instant) {
-        let Some(maildir) = self.map.maildir(ready.mailbox) else { return };
-        self.records.look_again(ready.mailbox, maildir);
         for (sink, map) in self.sinks() {
             let outcome = sink.offer(&ready, map, now);
             let sink = sink.name();

@@ -1,7 +1,8 @@
 //! What the last look at each mailbox saw. With it, a change that no event told of shows as a difference.
 //!
-//! A look comes before the push that it belongs to: what it saw the phone will see, and what came after it shows as a
-//! difference to the next look.
+//! An event only marks the record as out of date, which is all that the hot path pays. The look that renews it comes after a read that
+//! found nothing more: what came before that read has been told, and what comes after it has an event of its own, or shows as an
+//! overflow in the next read.
 
 use std::{io, path::Path};
 

@@ -205,7 +205,7 @@ impl Upkeep {
                         (Part::New, None) => kind_of_change(part, &maildir.join(part.dir_name())),
                         _ => Kind::Change,
                     };
-                    pipeline.records.mark_dirty(id, part);
+                    pipeline.touch(id, part);
                     pipeline.note(id, kind, now);
                 }
                 Errand::ParentTouched(id) => {

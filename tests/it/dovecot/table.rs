@@ -87,7 +87,7 @@ fn what_is_pushed_by(backend: Backend) -> Vec<Mistake> {
         let pushed = pushes.contains_key(&run.user);
         let verdict = match (run.case.outcome, pushed) {
             (Outcome::NewMail | Outcome::Change, false) => Verdict::TooFew,
-            (Outcome::Nothing, true) if !backend.may_push_too_much(run.case) => Verdict::TooMuch,
+            (Outcome::Nothing, true) if !backend.may_push_too_much() => Verdict::TooMuch,
             _ => Verdict::Right,
         };
         (verdict, if pushed { "a push" } else { "no push" }.to_owned())
@@ -113,9 +113,10 @@ impl Backend {
         }
     }
 
-    /// Whether it cannot know that this case is nothing. Too few is never right.
-    fn may_push_too_much(self, case: &Case) -> bool {
-        self == Self::Poll && !case.rows.is_empty()
+    /// Whether it cannot know that a case is nothing. Too few is never right. Even a case that changes no file may
+    /// be pushed: what set it up came just before the first look, and may hide another change behind the same mtime.
+    fn may_push_too_much(self) -> bool {
+        self == Self::Poll
     }
 }
 
