@@ -46,6 +46,8 @@ use self::{
 /// large pieces, which costs a tenth of the processor time, and the one who delivers is not held up by waking us each time. The first
 /// events of a quiet time are not delayed.
 const REST: Duration = Duration::from_millis(2);
+/// Events that come within so long of others are a burst. Longer than a rest, so that one goes on for as long as each rest brings some.
+const BURST: Duration = Duration::from_millis(4);
 /// How long an orderly stop tries to send what waits. systemd and launchd give more, but people wait.
 const DRAIN: Duration = Duration::from_secs(4);
 /// How often the start says that it goes on.
@@ -257,7 +259,7 @@ impl Daemon {
             (true, _) => {}
             (false, true) => {
                 pipeline.end_of_read(now);
-                let is_burst = now.duration_since(self.last_events) < REST;
+                let is_burst = now.duration_since(self.last_events) < BURST;
                 self.next_read = if is_burst { NextRead::AfterRest } else { NextRead::AtOnce };
                 self.last_events = now;
             }
