@@ -174,17 +174,15 @@ impl Debouncer {
             }
             _ => None,
         };
-        match state.due(&self.intervals) {
-            Some(next) => {
-                if state.timer.is_none_or(|timer| next < timer) {
-                    state.timer = Some(next);
-                    self.timers.push(Reverse((next, mailbox)));
-                }
-            }
-            None if state.quiet_until.is_none_or(|until| until <= now) => {
-                self.states.remove(&mailbox);
-            }
-            None => {}
+        let due = state.due(&self.intervals);
+        if let Some(next) = due
+            && state.timer.is_none_or(|timer| next < timer)
+        {
+            state.timer = Some(next);
+            self.timers.push(Reverse((next, mailbox)));
+        }
+        if due.is_none() && state.quiet_until.is_none_or(|until| until <= now) {
+            self.states.remove(&mailbox);
         }
         ready
     }

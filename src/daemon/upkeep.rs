@@ -58,11 +58,12 @@ pub(super) struct Upkeep {
     reading_runs: bool,
     reading_took: Duration,
     new_folders: Vec<PathBuf>,
+    /// One job for new folders at a time: a disk that does not answer holds up one thread, and the folders wait as a list.
+    new_folders_read: bool,
     /// What was found in new folders while the sources were being read: the reading may have passed there before.
     found_meanwhile: Vec<Listed>,
     to_arm: VecDeque<(MailboxId, bool)>,
     comparison: Comparison,
-    started: bool,
     logged: HashSet<String>,
 }
 
@@ -77,10 +78,10 @@ impl Upkeep {
             reading_runs: false,
             reading_took: Duration::ZERO,
             new_folders: Vec::new(),
+            new_folders_read: false,
             found_meanwhile: Vec::new(),
             to_arm: VecDeque::new(),
             comparison: Comparison::default(),
-            started: false,
             logged: HashSet::new(),
         }
     }
@@ -102,6 +103,7 @@ impl Upkeep {
     pub(super) fn is_idle(&self) -> bool {
         self.jobs.is_idle()
             && self.to_arm.is_empty()
+            && self.new_folders.is_empty()
             && !self.comparison.wants_look(&self.jobs)
             && !self.wants_all_read()
     }
@@ -151,7 +153,6 @@ impl Upkeep {
         pipeline.note_all(found, now);
         if self.to_arm.is_empty() {
             watching.end_of_round();
-            self.started = true;
         }
         // Two names turned out to lead to one Maildir; when the map is read again they become one mailbox.
         if std::mem::take(&mut watching.map_is_stale) {
@@ -247,7 +248,8 @@ impl Upkeep {
     }
 
     fn read_new_folders(&mut self) {
-        if !self.new_folders.is_empty() {
+        if !self.new_folders_read && !self.new_folders.is_empty() {
+            self.new_folders_read = true;
             self.new_folders.sort_unstable();
             self.new_folders.dedup();
             self.jobs.read_below(Arc::clone(&self.sources), std::mem::take(&mut self.new_folders));
@@ -279,6 +281,7 @@ impl Upkeep {
                 self.to_arm.extend(others.into_iter().map(|id| (id, true)));
             }
             Done::Below(listings) => {
+                self.new_folders_read = false;
                 for listing in listings {
                     self.watch_folders(&listing, watching);
                     self.report(&listing.notices);
@@ -366,9 +369,6 @@ impl Upkeep {
         // Of two mailboxes that turned out to be one, the one that went may have had the watches.
         if !delta.removed.is_empty() {
             self.to_arm.extend(watching.in_trouble().map(|id| (id, true)));
-        }
-        if why == Why::Start && self.to_arm.is_empty() {
-            self.started = true;
         }
         // A map that takes long to read is not read all the time.
         if let Some((at, _)) = &mut self.reading {
