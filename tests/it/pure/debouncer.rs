@@ -139,6 +139,26 @@ fn a_burst_costs_one_entry() {
     assert_eq!((debouncer.pending(), debouncer.timers()), (0, 0));
 }
 
+/// A hundred thousand mailboxes with a million events: one entry and one timer for each mailbox, and none is left behind.
+#[test]
+fn many_mailboxes_cost_one_timer_each() {
+    const MAILBOXES: u32 = 100_000;
+    let mut debouncer = Debouncer::new(INTERVALS);
+    let start = Instant::now();
+    for round in 0..10 {
+        for mailbox in 0..MAILBOXES {
+            let now = start + Duration::from_millis(round);
+            assert!(debouncer.note(MailboxId(mailbox), Kind::Change, now).is_none());
+        }
+    }
+    assert_eq!((debouncer.pending(), debouncer.timers()), (MAILBOXES as usize, MAILBOXES as usize));
+    let due = start + INTERVALS.change_quiet + Duration::from_millis(9);
+    assert_eq!(debouncer.pop_due(due - Duration::from_millis(1)), None);
+    let pushed =
+        std::iter::from_fn(|| debouncer.pop_due(due)).inspect(|ready| assert_eq!(ready.events, 10)).count();
+    assert_eq!((pushed, debouncer.pending(), debouncer.timers()), (MAILBOXES as usize, 0, 0));
+}
+
 #[test]
 fn what_is_forgotten_is_not_pushed() {
     let mut debouncer = Debouncer::new(INTERVALS);
