@@ -36,9 +36,9 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// Begins with all mailboxes.
-    pub(super) fn begin(&mut self, map: &MailboxMap) {
-        self.left = map.ids().collect();
+    /// Begins anew with these mailboxes.
+    pub(super) fn begin(&mut self, mailboxes: impl Iterator<Item = MailboxId>) {
+        self.left = mailboxes.collect();
     }
 
     /// Events were dropped. Notes the mailboxes whose records may hide a change.

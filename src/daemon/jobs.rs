@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::{
     mailbox::{
         MailboxId,
-        source::{Listing, Source, SourceError, Sources},
+        source::{Listing, SourceError, Sources},
     },
     maildir::Part,
     stamp::Stamp,
@@ -67,11 +67,7 @@ impl Jobs {
 
     pub(super) fn read_below(&mut self, sources: Arc<Sources>, folders: Vec<PathBuf>) {
         self.set.spawn_blocking(move || {
-            let templates = sources.sources.iter().filter_map(|source| match source {
-                Source::MailLocation(template) => Some(template),
-                _ => None,
-            });
-            let listings = templates.flat_map(|template| {
+            let listings = sources.templates().flat_map(|template| {
                 let sources = &sources;
                 folders.iter().map(move |folder| sources.read_below(template, folder))
             });

@@ -121,6 +121,11 @@ impl Upkeep {
         });
     }
 
+    /// Queues mailboxes of which something appeared while the daemon runs.
+    fn arm_anew(&mut self, mailboxes: impl IntoIterator<Item = MailboxId>) {
+        self.to_arm.extend(mailboxes.into_iter().map(|id| (id, true)));
+    }
+
     /// Does what is due, a bounded part of it.
     pub(super) fn on_time(&mut self, watching: &mut Watching, pipeline: &mut Pipeline, now: Instant) {
         if self.next_sweep.is_some_and(|at| at <= now) {
@@ -164,13 +169,13 @@ impl Upkeep {
     fn sweep(&mut self, watching: &mut Watching, pipeline: &Pipeline, now: Instant) {
         debug!(mailboxes = pipeline.map.len(), "sweep: {} mailboxes are compared", pipeline.map.len());
         self.read_sources(now, Why::Sweep);
-        self.comparison.begin(&pipeline.map);
+        // The poller compares what it polls, on a thread that a file server may hold up.
+        let is_watched = |id: &MailboxId| !Part::ALL.into_iter().all(|part| watching.is_polled(*id, part));
+        self.comparison.begin(pipeline.map.ids().filter(is_watched));
         watching.drop_unused_parents();
-        for (id, path) in watching.parent_paths() {
-            if !watching.renew_parent(id) {
-                debug!(directory = %path.display(), "a directory above mailboxes was replaced: `{}`", path.display());
-                self.new_folders.push(path);
-            }
+        for path in watching.renew_parents() {
+            debug!(directory = %path.display(), "a directory above mailboxes was replaced: `{}`", path.display());
+            self.new_folders.push(path);
         }
         self.read_new_folders();
     }
@@ -197,7 +202,7 @@ impl Upkeep {
             match errand {
                 Errand::Lost(id, part) => {
                     watching.lost(id, part);
-                    self.to_arm.push_back((id, true));
+                    self.arm_anew([id]);
                 }
                 Errand::Touched(id, part, arrived) => {
                     let Some(maildir) = pipeline.map.maildir(id) else { continue };
@@ -206,12 +211,14 @@ impl Upkeep {
                         (Part::New, None) => kind_of_change(part, &maildir.join(part.dir_name())),
                         _ => Kind::Change,
                     };
-                    pipeline.touch(id, part);
+                    if !watching.is_polled(id, part) {
+                        pipeline.touch(id, part);
+                    }
                     pipeline.note(id, kind, now);
                 }
                 Errand::ParentTouched(id) => {
                     if let Some((path, waited, holds_users, has_map_file)) = watching.all_in_parent(id) {
-                        self.to_arm.extend(waited.into_iter().map(|id| (id, true)));
+                        self.arm_anew(waited);
                         if holds_users {
                             changed_folders.insert((path.clone(), false));
                             self.new_folders.push(path);
@@ -223,7 +230,7 @@ impl Upkeep {
                 }
                 Errand::ParentLost(id) => {
                     if let Some((path, waited, has_more)) = watching.parent_lost(id) {
-                        self.to_arm.extend(waited.into_iter().map(|id| (id, true)));
+                        self.arm_anew(waited);
                         changed_folders.insert((path, false));
                         if has_more {
                             self.read_sources(now + MAP_FILE_QUIET, Why::Changed);
@@ -232,7 +239,7 @@ impl Upkeep {
                 }
                 Errand::InParent { parent, name, is_new } => {
                     let Some(about) = watching.in_parent(parent, &name) else { continue };
-                    self.to_arm.extend(about.waited.into_iter().map(|id| (id, true)));
+                    self.arm_anew(about.waited);
                     if about.is_map_file {
                         self.read_sources(now + MAP_FILE_QUIET, Why::Changed);
                     }
@@ -259,7 +266,7 @@ impl Upkeep {
     /// See [`Comparison::all_read`].
     pub(super) fn all_read(&mut self, pipeline: &mut Pipeline, now: Instant) {
         let others = self.comparison.all_read(pipeline, now);
-        self.to_arm.extend(others.into_iter().map(|id| (id, true)));
+        self.arm_anew(others);
     }
 
     /// See [`Comparison::wants_all_read`].
@@ -278,7 +285,7 @@ impl Upkeep {
         match done {
             Done::Looks(looks) => {
                 let others = self.comparison.judge(looks, &self.jobs, watching, pipeline, now);
-                self.to_arm.extend(others.into_iter().map(|id| (id, true)));
+                self.arm_anew(others);
             }
             Done::Below(listings) => {
                 self.new_folders_read = false;
@@ -293,7 +300,7 @@ impl Upkeep {
                         let user = names(pipeline, *id);
                         info!(user, "new mailbox of {user}");
                     }
-                    self.to_arm.extend(added.into_iter().map(|id| (id, true)));
+                    self.arm_anew(added);
                 }
                 // Folders in which something appeared between the look and the watch.
                 self.read_new_folders();
@@ -368,7 +375,7 @@ impl Upkeep {
         self.to_arm.extend(delta.added.into_iter().map(|id| (id, appeared)));
         // Of two mailboxes that turned out to be one, the one that went may have had the watches.
         if !delta.removed.is_empty() {
-            self.to_arm.extend(watching.in_trouble().map(|id| (id, true)));
+            self.arm_anew(watching.in_trouble());
         }
         // A map that takes long to read is not read all the time.
         if let Some((at, _)) = &mut self.reading {

@@ -1,5 +1,4 @@
-//! What is armed, against what should be: arms mailboxes, waits for those that are not there yet, and looks at the ones that an
-//! event cannot be trusted to tell about.
+//! What is armed, against what should be: arms mailboxes, and waits for those that are not there yet.
 //!
 //! The order is always: arm, then look. What came before the watch is found by the look, and what comes after it by the watch.
 
@@ -354,27 +353,26 @@ impl Watching {
         }
     }
 
-    /// Sees to it that a parent's watch is on what is at its path now. False if that is another directory than before.
-    pub(super) fn renew_parent(&mut self, id: ParentId) -> bool {
-        let Some(parent) = self.parents.get(id) else { return true };
+    /// Sees to it that each parent's watch is on what is at its path now. Returns the paths where that is another directory
+    /// than before.
+    pub(super) fn renew_parents(&mut self) -> Vec<PathBuf> {
+        let ids: Vec<_> = self.parents.ids().collect();
+        ids.into_iter().filter_map(|id| self.renew_parent(id)).collect()
+    }
+
+    fn renew_parent(&mut self, id: ParentId) -> Option<PathBuf> {
+        let parent = self.parents.get(id)?;
         let (path, old) = (parent.path.clone(), parent.armed);
         // Arming again what is armed already gives the same handle.
         let new = self.arm(Target::Parent(id), &path).ok();
         if new == old {
-            return true;
+            return None;
         }
         if let Some(old) = old {
             self.disarm(old);
         }
-        if let Some(parent) = self.parents.get_mut(id) {
-            parent.armed = new;
-        }
-        false
-    }
-
-    /// The parents that a sweep looks at again: all that should have a watch, by path.
-    pub(super) fn parent_paths(&self) -> Vec<(ParentId, PathBuf)> {
-        self.parents.ids().filter_map(|id| Some((id, self.parents.get(id)?.path.clone()))).collect()
+        self.parents.get_mut(id)?.armed = new;
+        Some(path)
     }
 
     fn trouble(&mut self, id: MailboxId, directory: &Path, error: &ArmError, was_in_trouble: bool) {

@@ -77,14 +77,10 @@ fn unreadable(path: &Path, error: &str) -> Notice {
 fn visit(template: &Template, entry: &DirEntry, depth: usize, found: &mut Found) {
     let is_link = entry.path_is_symlink();
     if is_link && entry.depth() > 0 {
-        match inside(entry.path(), template.root()) {
-            // walkdir does not follow links, so what the link leads to gets a walk of its own, under the link's name.
-            Ok(true) if depth < template.depth_of_names() => return scan(template, entry.path(), found),
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(outside) => return found.notices.push(link_notice(SourceKind::MailLocation, &outside)),
-        }
-    } else if !is_link && !entry.file_type().is_dir() {
+        // walkdir does not follow links, so what a link leads to gets a walk of its own, under the link's name, which checks it.
+        return scan(template, entry.path(), found);
+    }
+    if !is_link && !entry.file_type().is_dir() {
         return;
     }
     if depth < template.depth_of_names() {

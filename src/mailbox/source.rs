@@ -235,8 +235,13 @@ impl Sources {
 
     /// Where the Maildir is if this folder is that of a user, for each template.
     pub fn maildirs_in(&self, folder: &Path) -> impl Iterator<Item = PathBuf> {
-        self.sources.iter().filter_map(move |source| match source {
-            Source::MailLocation(template) => scan::maildir_in(template, folder),
+        self.templates().filter_map(move |template| scan::maildir_in(template, folder))
+    }
+
+    /// The templates among the sources.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.sources.iter().filter_map(|source| match source {
+            Source::MailLocation(template) => Some(template),
             _ => None,
         })
     }
