@@ -360,7 +360,6 @@ impl Daemon {
         service_manager::stopping();
         let deadline = Instant::now() + DRAIN;
         // What had happened when the signal came is still told.
-        tokio::task::yield_now().await;
         while (self.read(false)? | self.read(true)?) && Instant::now() < deadline {}
         let mut hurried = self.look_at_what_is_left(terminate, interrupt).await?;
         self.pipeline.flush(Instant::now());

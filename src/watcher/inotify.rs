@@ -92,7 +92,15 @@ impl Watcher for Inotify {
         // The first call of `next` reads, and it must not read again before the buffer's events are handed out.
         let mut first = true;
         while std::mem::take(&mut first) || !reader.is_buffer_empty() {
+            // `try_io` may say that there is nothing without a word with the kernel, when tokio has not heard of anything. To
+            // whoever relies on a read that finds nothing, only the kernel's own answer counts.
             let event = match descriptor.try_io(Interest::READABLE, |_| Ok(reader.next()?)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    reader.next().map_err(io::Error::from)
+                }
+                other => other,
+            };
+            let event = match event {
                 Ok(event) => event,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
