@@ -1,0 +1,77 @@
+//! The thread that reads: look-ups never wait for a commit.
+
+use std::sync::mpsc::Receiver;
+
+use tokio::sync::oneshot;
+use tracing::debug;
+
+use super::{
+    Registration, Store, StoreError, Topic,
+    life::{self, Write},
+    service::{NotStored, Open, Shared},
+};
+use crate::mailbox::Username;
+
+/// A question, and where the answer goes.
+#[derive(Debug)]
+pub(super) enum Lookup {
+    OfUsers(Vec<Username>, oneshot::Sender<Result<Vec<Registration>, NotStored>>),
+    LastTopic(oneshot::Sender<Result<Option<Topic>, NotStored>>),
+}
+
+pub(super) fn run(open: &Open, shared: &Shared, lookups: &Receiver<Lookup>) {
+    let mut store = None;
+    // Whoever asked may be gone, and then nobody minds.
+    while let Ok(lookup) = lookups.recv() {
+        match lookup {
+            Lookup::OfUsers(users, reply) => {
+                let _ = reply.send(ask(open, &mut store, |store| of_users(store, shared, &users)));
+            }
+            Lookup::LastTopic(reply) => {
+                let _ = reply.send(ask(open, &mut store, |store| store.last_topic()));
+            }
+        }
+    }
+}
+
+/// Opens the store if need be. After an error it is opened anew the next time; the writer is the one who tells people.
+fn ask<T>(
+    open: &Open,
+    store: &mut Option<Box<dyn Store>>,
+    question: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
+) -> Result<T, NotStored> {
+    let answer = match store.take().map_or_else(open, Ok) {
+        Ok(mut opened) => question(opened.as_mut()).inspect(|_| *store = Some(opened)),
+        Err(error) => Err(error),
+    };
+    answer.map_err(|error| {
+        debug!(%error, "the registry cannot be read: {error}");
+        NotStored
+    })
+}
+
+fn of_users(
+    store: &mut dyn Store,
+    shared: &Shared,
+    users: &[Username],
+) -> Result<Vec<Registration>, StoreError> {
+    let mut all = Vec::with_capacity(users.len());
+    for user in users {
+        let mut of_user = store.of_user(user)?;
+        for new in shared.unwritten().of_user(user) {
+            // What the registry will be once this is written.
+            for write in life::register(&of_user, new, usize::MAX).unwrap_or_default() {
+                let key = match &write {
+                    Write::Put(registration) => &registration.key,
+                    Write::Delete(key) => key,
+                };
+                of_user.retain(|old| old.key != *key);
+                if let Write::Put(registration) = write {
+                    of_user.push(registration);
+                }
+            }
+        }
+        all.append(&mut of_user);
+    }
+    Ok(all)
+}

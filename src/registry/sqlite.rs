@@ -1,0 +1,365 @@
+//! The registry in one SQLite file.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, named_params};
+
+use super::{
+    AccountId, DeviceToken, Key, Registration, State, Store, StoreError, Timestamp, Topic, Transaction,
+};
+use crate::mailbox::Username;
+
+/// One file for each version of the schema: the first `n` make version `n`. None is ever changed.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
+/// "pmld", in the file's header: whose database it is.
+const APPLICATION_ID: i64 = 0x706d_6c64;
+/// How long a statement waits for another process, such as `devices import`, which commits in small pieces.
+const BUSY: Duration = Duration::from_secs(5);
+
+const COLUMNS: &str = "user, token, account, subtopic, topic, mailboxes, acknowledged, first_registered, last_registered, \
+    last_push, last_answer, bad_answers, superseded_at, suspended";
+
+/// A connection to the database.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    connection: Connection,
+    /// SQLite's count of the commits of others.
+    data_version: i64,
+}
+
+impl SqliteStore {
+    /// Opens the database for writing, makes it if there is none, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// If it cannot be read or written, or belongs to another program or a later version.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if let Some(folder) = path.parent() {
+            // Apart from SQLite's own words for it, which do not name the folder.
+            fs::metadata(folder).map_err(|error| StoreError::Io { path: folder.to_owned(), error })?;
+        }
+        let is_new = !path.exists();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut store = Self::connect(path, flags)?;
+        if is_new {
+            // Tokens are nobody else's affair. The -wal and the -shm take the mode of the database.
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o640))
+                .map_err(|error| StoreError::Io { path: path.to_owned(), error })?;
+        }
+        store.migrate()?;
+        Ok(store)
+    }
+
+    /// Opens the database for reading.
+    ///
+    /// # Errors
+    /// If there is none, or it belongs to another program or another version.
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            let error = io::Error::new(io::ErrorKind::NotFound, "there is no such file");
+            return Err(StoreError::Io { path: path.to_owned(), error });
+        }
+        let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        store.version()?;
+        Ok(store)
+    }
+
+    fn connect(path: &Path, flags: OpenFlags) -> Result<Self, StoreError> {
+        let failed = |error| StoreError::Sqlite { path: path.to_owned(), error };
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        connection.busy_timeout(BUSY).map_err(failed)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        let mut store = Self { path: path.to_owned(), connection, data_version: 0 };
+        if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+            // FULL: a commit is on disk when it returns, and not only safe from a crash of ours.
+            let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000;";
+            store.sql(|connection| connection.execute_batch(pragmas))?;
+        }
+        store.data_version = store.read_data_version()?;
+        Ok(store)
+    }
+
+    /// Runs statements, and gives an error the name of the file.
+    fn sql<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        work(&self.connection).map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
+    }
+
+    fn read_data_version(&self) -> Result<i64, StoreError> {
+        self.sql(|connection| connection.pragma_query_value(None, "data_version", |row| row.get(0)))
+    }
+
+    /// The version of the schema; 0 for a file without tables.
+    fn version(&self) -> Result<usize, StoreError> {
+        let pragma = |name| self.sql(|it| it.pragma_query_value(None, name, |row| row.get::<_, i64>(0)));
+        let version = pragma("user_version")?;
+        let tables: i64 =
+            self.sql(|it| it.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)))?;
+        if (version != 0 || tables != 0) && pragma("application_id")? != APPLICATION_ID {
+            return Err(StoreError::Foreign(self.path.clone()));
+        }
+        match usize::try_from(version) {
+            Ok(version) if version <= MIGRATIONS.len() => Ok(version),
+            _ => {
+                let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+                Err(StoreError::Newer { path: self.path.clone(), found: version, known })
+            }
+        }
+    }
+
+    fn migrate(&mut self) -> Result<(), StoreError> {
+        if self.version()? == MIGRATIONS.len() {
+            return Ok(());
+        }
+        // Inside the transaction once more, for two processes may start at once.
+        let path = self.path.clone();
+        let failed = |error| StoreError::Sqlite { path: path.clone(), error };
+        self.sql(|it| it.execute_batch("BEGIN IMMEDIATE"))?;
+        let migrated = self.version().and_then(|version| {
+            for (number, migration) in (1..).zip(MIGRATIONS).skip(version) {
+                let sql = format!(
+                    "{migration}; PRAGMA user_version = {number}; PRAGMA application_id = {APPLICATION_ID};"
+                );
+                self.connection.execute_batch(&sql).map_err(failed)?;
+            }
+            Ok(())
+        });
+        self.sql(|it| it.execute_batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }))?;
+        migrated
+    }
+}
+
+impl Store for SqliteStore {
+    fn transaction(
+        &mut self,
+        work: &mut dyn FnMut(&mut dyn Transaction) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let path = &self.path;
+        let failed = |error| StoreError::Sqlite { path: path.clone(), error };
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        work(&mut SqliteTransaction { path, connection: &transaction })?;
+        transaction.commit().map_err(failed)
+    }
+
+    fn of_user(&mut self, user: &Username) -> Result<Vec<Registration>, StoreError> {
+        self.sql(|connection| of_user(connection, user))
+    }
+
+    fn for_each(&mut self, visit: &mut dyn FnMut(Registration)) -> Result<(), StoreError> {
+        self.sql(|connection| {
+            let mut statement =
+                connection.prepare(&format!("SELECT {COLUMNS} FROM registration ORDER BY user"))?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                visit(read(row)?);
+            }
+            Ok(())
+        })
+    }
+
+    fn live_users(&mut self, visit: &mut dyn FnMut(Username)) -> Result<(), StoreError> {
+        self.sql(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT DISTINCT user FROM registration WHERE suspended IS NULL AND user NOT IN (SELECT user FROM opted_out)",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                visit(username(row, 0)?);
+            }
+            Ok(())
+        })
+    }
+
+    fn is_opted_out(&mut self, user: &Username) -> Result<bool, StoreError> {
+        self.sql(|connection| is_opted_out(connection, user))
+    }
+
+    fn last_topic(&mut self) -> Result<Option<Topic>, StoreError> {
+        self.sql(|connection| {
+            let topic: Option<String> = connection
+                .query_row("SELECT value FROM setting WHERE name = 'topic'", [], |row| row.get(0))
+                .optional()?;
+            Ok(topic.and_then(|topic| topic.parse().ok()))
+        })
+    }
+
+    fn was_changed_by_another(&mut self) -> Result<bool, StoreError> {
+        let version = self.read_data_version()?;
+        Ok(std::mem::replace(&mut self.data_version, version) != version)
+    }
+
+    fn backup(&mut self, to: &Path) -> Result<(), StoreError> {
+        if let Ok(true) | Err(_) = to.try_exists() {
+            let error = io::Error::new(io::ErrorKind::AlreadyExists, "there is something already");
+            return Err(StoreError::Io { path: to.to_owned(), error });
+        }
+        self.sql(|connection| connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]))?;
+        // It has what the original has, and so is for the same eyes.
+        let copied = fs::metadata(&self.path).and_then(|found| fs::set_permissions(to, found.permissions()));
+        copied.and_then(|()| fs::File::open(to)?.sync_all()).map_err(|error| StoreError::Io { path: to.to_owned(), error })
+    }
+}
+
+struct SqliteTransaction<'a> {
+    path: &'a Path,
+    connection: &'a Connection,
+}
+
+impl SqliteTransaction<'_> {
+    fn sql<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        work(self.connection).map_err(|error| StoreError::Sqlite { path: self.path.to_owned(), error })
+    }
+}
+
+impl Transaction for SqliteTransaction<'_> {
+    fn of_user(&mut self, user: &Username) -> Result<Vec<Registration>, StoreError> {
+        self.sql(|connection| of_user(connection, user))
+    }
+
+    fn put(&mut self, registration: &Registration) -> Result<(), StoreError> {
+        let Registration { key, state, .. } = registration;
+        let superseded_at = match state {
+            State::Superseded { since } => Some(since.0),
+            State::Active | State::Suspended { .. } => None,
+        };
+        let suspended = match state {
+            State::Suspended { reason } => Some(reason),
+            State::Active | State::Superseded { .. } => None,
+        };
+        self.sql(|connection| {
+            let sql = "INSERT OR REPLACE INTO registration VALUES (:user, :token, :account, :subtopic, :topic, :mailboxes, \
+                :acknowledged, :first, :last, :push, :answer, :bad, :superseded, :suspended)";
+            connection.prepare_cached(sql)?.execute(named_params! {
+                ":user": key.user.as_str(),
+                ":token": key.token.as_bytes(),
+                ":account": key.account.as_str(),
+                ":subtopic": registration.subtopic,
+                ":topic": registration.topic.as_ref().map(Topic::as_str),
+                ":mailboxes": list_to_text(&registration.mailboxes),
+                ":acknowledged": list_to_text(&registration.acknowledged),
+                ":first": registration.first_registered.0,
+                ":last": registration.last_registered.0,
+                ":push": registration.last_push.map(|at| at.0),
+                ":answer": registration.last_answer,
+                ":bad": registration.bad_answers,
+                ":superseded": superseded_at,
+                ":suspended": suspended,
+            })
+        })?;
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &Key) -> Result<(), StoreError> {
+        self.sql(|connection| {
+            connection
+                .prepare_cached("DELETE FROM registration WHERE user = ?1 AND token = ?2 AND account = ?3")?
+                .execute((key.user.as_str(), key.token.as_bytes(), key.account.as_str()))
+        })?;
+        Ok(())
+    }
+
+    fn pushed(&mut self, key: &Key, at: Timestamp) -> Result<(), StoreError> {
+        self.sql(|connection| {
+            connection
+                .prepare_cached(
+                    "UPDATE registration SET last_push = ?4, last_answer = '200', bad_answers = 0 \
+                     WHERE user = ?1 AND token = ?2 AND account = ?3",
+                )?
+                .execute((key.user.as_str(), key.token.as_bytes(), key.account.as_str(), at.0))
+        })?;
+        Ok(())
+    }
+
+    fn expire(&mut self, before: Timestamp) -> Result<Vec<Username>, StoreError> {
+        self.sql(|connection| {
+            let mut statement =
+                connection.prepare_cached("DELETE FROM registration WHERE last_registered < ?1 RETURNING user")?;
+            let users = statement.query_map([before.0], |row| username(row, 0))?;
+            users.collect()
+        })
+    }
+
+    fn is_opted_out(&mut self, user: &Username) -> Result<bool, StoreError> {
+        self.sql(|connection| is_opted_out(connection, user))
+    }
+
+    fn set_opted_out(&mut self, user: &Username, out: bool) -> Result<(), StoreError> {
+        let sql = if out {
+            "INSERT OR IGNORE INTO opted_out VALUES (?1)"
+        } else {
+            "DELETE FROM opted_out WHERE user = ?1"
+        };
+        self.sql(|connection| connection.execute(sql, [user.as_str()]))?;
+        Ok(())
+    }
+
+    fn set_last_topic(&mut self, topic: &Topic) -> Result<(), StoreError> {
+        self.sql(|it| it.execute("INSERT OR REPLACE INTO setting VALUES ('topic', ?1)", [topic.as_str()]))?;
+        Ok(())
+    }
+}
+
+fn of_user(connection: &Connection, user: &Username) -> rusqlite::Result<Vec<Registration>> {
+    let sql = format!("SELECT {COLUMNS} FROM registration WHERE user = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map([user.as_str()], read)?.collect()
+}
+
+fn is_opted_out(connection: &Connection, user: &Username) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM opted_out WHERE user = ?1")?.exists([user.as_str()])
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Registration> {
+    let superseded: Option<i64> = row.get(12)?;
+    let suspended: Option<String> = row.get(13)?;
+    let state = match (suspended, superseded) {
+        (Some(reason), _) => State::Suspended { reason },
+        (None, Some(since)) => State::Superseded { since: Timestamp(since) },
+        (None, None) => State::Active,
+    };
+    let token = DeviceToken::from_bytes(row.get_ref(1)?.as_blob()?).map_err(|error| unreadable(1, error))?;
+    Ok(Registration {
+        key: Key { user: username(row, 0)?, token, account: parse::<AccountId>(row, 2)? },
+        subtopic: row.get(3)?,
+        topic: row.get::<_, Option<String>>(4)?.and_then(|topic| topic.parse().ok()),
+        mailboxes: list(row.get_ref(5)?.as_str()?),
+        acknowledged: list(row.get_ref(6)?.as_str()?),
+        first_registered: Timestamp(row.get(7)?),
+        last_registered: Timestamp(row.get(8)?),
+        last_push: row.get::<_, Option<i64>>(9)?.map(Timestamp),
+        last_answer: row.get(10)?,
+        bad_answers: row.get(11)?,
+        state,
+    })
+}
+
+fn username(row: &Row<'_>, column: usize) -> rusqlite::Result<Username> {
+    Username::new(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
+}
+
+fn parse<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<T> {
+    row.get_ref(column)?.as_str()?.parse().map_err(|error| unreadable(column, error))
+}
+
+fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+}
+
+/// A list of mailboxes in one column, as JSON. Nothing asks for one of them.
+fn list_to_text(list: &[String]) -> String {
+    serde_json::Value::from(list).to_string()
+}
+
+fn list(text: &str) -> Vec<String> {
+    serde_json::from_str(text).unwrap_or_default()
+}
