@@ -19,6 +19,7 @@ pub mod debouncer;
 pub mod exit_code;
 pub mod handover;
 pub mod instance_lock;
+pub mod listener;
 pub mod logging;
 pub mod mailbox;
 pub mod maildir;

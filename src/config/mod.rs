@@ -1,7 +1,9 @@
 //! The configuration: read from TOML, checked once, and valid from then on.
 
 mod error;
+mod listen;
 mod raw;
+mod registry;
 
 use std::{
     fs,
@@ -23,7 +25,9 @@ use crate::{
 };
 
 pub use error::ConfigError;
-pub use raw::Backend;
+pub use listen::Listen;
+pub use raw::{Backend, WatchedMailboxes};
+pub use registry::Registry;
 
 /// Where the configuration is unless `-c` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/pushmaild/pushmaild.toml";
@@ -44,6 +48,10 @@ pub struct Config {
     pub debounce: Intervals,
     /// `[push-notify]`, if the socket is to be pushed to.
     pub push_notify: Option<PushNotify>,
+    /// `[registry]`; also there, with its defaults, when something needs it.
+    pub registry: Option<Registry>,
+    /// `[listen]`, if registrations are taken.
+    pub listen: Option<Listen>,
 }
 
 /// `[watch]`.
@@ -51,6 +59,8 @@ pub struct Config {
 pub struct Watch {
     /// How changes are noticed.
     pub backend: Backend,
+    /// Which mailboxes are watched.
+    pub mailboxes: WatchedMailboxes,
     /// How often all mailboxes are compared with what is armed; nothing for never.
     pub sweep_interval: Option<Duration>,
     /// How often a polled directory is looked at.
@@ -98,10 +108,16 @@ impl Config {
             toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
         let check = Check { path, text };
         let push_notify = file.push_notify.map(|sink| check.push_notify(sink)).transpose()?;
+        let sink = push_notify.as_ref().map(|sink| sink.socket.as_path());
+        let listen = file.listen.map(|listen| check.listen(listen, sink)).transpose()?;
+        let needs_registry = listen.is_some();
+        let registry = file.registry.or_else(|| needs_registry.then(raw::Registry::default));
         Ok(Self {
             mailboxes: check.mailboxes(file.mailboxes, push_notify.as_ref().map(|sink| sink.dialect))?,
             watch: check.watch(&file.watch)?,
             debounce: check.debounce(&file.debounce)?,
+            registry: registry.map(|registry| check.registry(registry)).transpose()?,
+            listen,
             push_notify,
             path: path.to_owned(),
         })
@@ -119,6 +135,11 @@ impl Check<'_> {
         ConfigError::at(self.path, self.text, at.span(), message.to_string(), hint.to_string())
     }
 
+    /// The folder that relative paths start from.
+    fn base(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
     fn resolve(&self, at: &Spanned<PathBuf>) -> Result<PathBuf, ConfigError> {
         let path = at.get_ref();
         if path.as_os_str().is_empty() {
@@ -127,7 +148,7 @@ impl Check<'_> {
         if path.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(self.error(at, "a path with a NUL in it", "no file has such a name"));
         }
-        Ok(self.path.parent().unwrap_or(Path::new("/")).join(path))
+        Ok(self.base().join(path))
     }
 
     fn mailboxes(&self, raw: raw::Mailboxes, dialect: Option<Dialect>) -> Result<Sources, ConfigError> {
@@ -194,7 +215,6 @@ impl Check<'_> {
     }
 
     fn watch(&self, raw: &raw::Watch) -> Result<Watch, ConfigError> {
-        let raw::WatchedMailboxes::All = raw.mailboxes;
         let backend = *raw.backend.get_ref();
         if backend == Backend::Inotify && !cfg!(target_os = "linux") {
             return Err(self.error(
@@ -207,7 +227,8 @@ impl Check<'_> {
         if poll_interval < Duration::from_millis(10) {
             return Err(self.error(&raw.poll_interval, "too short a poll-interval", "use `1s` or more"));
         }
-        Ok(Watch { backend, sweep_interval: raw.sweep_interval.0, poll_interval })
+        let mailboxes = raw.mailboxes.unwrap_or(WatchedMailboxes::All);
+        Ok(Watch { backend, mailboxes, sweep_interval: raw.sweep_interval.0, poll_interval })
     }
 
     fn debounce(&self, raw: &raw::Debounce) -> Result<Intervals, ConfigError> {
@@ -233,18 +254,23 @@ impl Check<'_> {
     }
 
     fn push_notify(&self, raw: raw::PushNotify) -> Result<PushNotify, ConfigError> {
-        let socket = self.resolve(&raw.socket)?;
+        Ok(PushNotify { socket: self.socket(&raw.socket)?, dialect: raw.dialect })
+    }
+
+    /// A path that a Unix socket can have.
+    fn socket(&self, at: &Spanned<PathBuf>) -> Result<PathBuf, ConfigError> {
+        let socket = self.resolve(at)?;
         let bytes = socket.as_os_str().len();
         if bytes > MAX_SOCKET_PATH {
             return Err(self.error(
-                &raw.socket,
+                at,
                 format_args!(
                     "the path of the socket has {bytes} bytes, and a Unix socket takes {MAX_SOCKET_PATH}"
                 ),
                 "use a shorter path",
             ));
         }
-        Ok(PushNotify { socket, dialect: raw.dialect })
+        Ok(socket)
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct File {
     pub(super) watch: Watch,
     pub(super) debounce: Debounce,
     pub(super) push_notify: Option<PushNotify>,
+    pub(super) registry: Option<Registry>,
+    pub(super) listen: Option<Listen>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -49,7 +51,7 @@ impl Default for Passwd {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct Watch {
     pub(super) backend: Spanned<Backend>,
-    pub(super) mailboxes: WatchedMailboxes,
+    pub(super) mailboxes: Option<WatchedMailboxes>,
     pub(super) sweep_interval: SweepInterval,
     pub(super) poll_interval: Spanned<Span>,
 }
@@ -58,7 +60,7 @@ impl Default for Watch {
     fn default() -> Self {
         Self {
             backend: Spanned::new(0..0, Backend::Auto),
-            mailboxes: WatchedMailboxes::All,
+            mailboxes: None,
             sweep_interval: SweepInterval(Some(Duration::from_secs(600))),
             poll_interval: Spanned::new(0..0, Span(Duration::from_secs(30))),
         }
@@ -93,11 +95,14 @@ impl Backend {
     }
 }
 
-/// `watch.mailboxes`. Only users with registered devices need be watched once there are registrations.
+/// Which mailboxes are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum WatchedMailboxes {
+pub enum WatchedMailboxes {
+    /// All of the map.
     All,
+    /// Those of users with a registered device.
+    Registered,
 }
 
 #[derive(Debug, Deserialize)]
@@ -125,6 +130,27 @@ pub(super) struct PushNotify {
 
 const fn osx_108() -> Dialect {
     Dialect::Osx108
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Registry {
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) expire: Option<Spanned<Span>>,
+    pub(super) devices_per_user: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Listen {
+    pub(super) xaps_http: Option<Spanned<String>>,
+    pub(super) xaps_socket: Option<Spanned<PathBuf>>,
+    pub(super) push_notify_datagram: Option<Spanned<PathBuf>>,
+    pub(super) push_notify_stream: Option<Spanned<PathBuf>>,
+    pub(super) mode: Option<Spanned<String>>,
+    pub(super) group: Option<String>,
+    pub(super) peers: Option<Vec<String>>,
+    pub(super) allow_remote: bool,
 }
 
 /// A length of time, written `250ms`, `2s`, `1m`, `1h`, `180d`.

@@ -1,5 +1,6 @@
 //! Mailboxes and the names of the users that they belong to.
 
+pub mod mailbox_name;
 pub mod map;
 pub mod map_file;
 pub mod passwd;

@@ -72,11 +72,7 @@ impl Answer {
 ///
 /// # Errors
 /// If the user has too many.
-pub fn register(
-    of_user: &[Registration],
-    new: &NewRegistration,
-    most: usize,
-) -> Result<Vec<Write>, Refused> {
+pub fn register(of_user: &[Registration], new: &NewRegistration, most: usize) -> Result<Vec<Write>, Refused> {
     let known = of_user.iter().find(|registration| registration.key == new.key);
     if known.is_none() && of_user.len() >= most {
         return Err(Refused::TooMany(most));
@@ -208,18 +204,13 @@ mod tests {
     }
 
     fn shown(all: &[Registration]) -> Vec<(String, &str, &'static str)> {
-        all.iter()
-            .map(|it| (it.key.token.to_hex(), it.key.account.as_str(), it.state.as_str()))
-            .collect()
+        all.iter().map(|it| (it.key.token.to_hex(), it.key.account.as_str(), it.state.as_str())).collect()
     }
 
     #[test]
     fn two_phones_with_one_account_id_are_both_kept() {
         let all = after(&[new("aa", "id", 1), new("bb", "id", 2), new("aa", "id", 3)]);
-        assert_eq!(
-            shown(&all),
-            [("aa".to_owned(), "id", "active"), ("bb".to_owned(), "id", "active")]
-        );
+        assert_eq!(shown(&all), [("aa".to_owned(), "id", "active"), ("bb".to_owned(), "id", "active")]);
     }
 
     #[test]
@@ -237,7 +228,10 @@ mod tests {
         let state = |more: &[i64]| {
             let mut all = old_and_new.to_vec();
             all.extend(more.iter().map(|day| new("aa", "new", *day)));
-            shown(&after(&all)).iter().map(|(_, account, state)| format!("{account} {state}")).collect::<Vec<_>>()
+            shown(&after(&all))
+                .iter()
+                .map(|(_, account, state)| format!("{account} {state}"))
+                .collect::<Vec<_>>()
         };
         assert_eq!(state(&[]), ["new active", "old superseded"]);
         assert_eq!(state(&[3, 8]), ["new active", "old superseded"], "six days");

@@ -200,7 +200,10 @@ impl StoreError {
     pub fn hint(&self) -> String {
         use rusqlite::ErrorCode as Code;
         match self {
-            Self::Newer { .. } => "install that version of pushmaild again, or bring back the copy that was made before it".to_owned(),
+            Self::Newer { .. } => {
+                "install that version of pushmaild again, or bring back the copy that was made before it"
+                    .to_owned()
+            }
             Self::Foreign(_) => "name another file in `[registry] url`".to_owned(),
             Self::Io { path, error } => crate::path_access::hint(path, error),
             Self::Sqlite { path, error } => match error.sqlite_error_code() {
@@ -213,7 +216,9 @@ impl StoreError {
                     "the daemon's user must be able to write to `{}` and to make files beside it",
                     path.display()
                 ),
-                Some(Code::DatabaseBusy | Code::DatabaseLocked) => "another program holds the database; see `fuser` on the file".to_owned(),
+                Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+                    "another program holds the database; see `fuser` on the file".to_owned()
+                }
                 _ => "see the error above, and the disk's health".to_owned(),
             },
         }

@@ -133,7 +133,11 @@ impl Registry {
     ///
     /// # Errors
     /// If there are no threads to be had.
-    pub fn start(open: Open, open_reader: Open, settings: &Settings) -> io::Result<(Self, Arc<Events>, Threads)> {
+    pub fn start(
+        open: Open,
+        open_reader: Open,
+        settings: &Settings,
+    ) -> io::Result<(Self, Arc<Events>, Threads)> {
         let events = Arc::new(Events::default());
         let shared = Arc::new(Shared {
             unwritten: Mutex::new(Unwritten::open(&settings.spill)),

@@ -79,7 +79,8 @@ impl SqliteStore {
         let mut store = Self { path: path.to_owned(), connection, data_version: 0 };
         if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
             // FULL: a commit is on disk when it returns, and not only safe from a crash of ours.
-            let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000;";
+            let pragmas =
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000;";
             store.sql(|connection| connection.execute_batch(pragmas))?;
         }
         store.data_version = store.read_data_version()?;
@@ -203,7 +204,9 @@ impl Store for SqliteStore {
         self.sql(|connection| connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]))?;
         // It has what the original has, and so is for the same eyes.
         let copied = fs::metadata(&self.path).and_then(|found| fs::set_permissions(to, found.permissions()));
-        copied.and_then(|()| fs::File::open(to)?.sync_all()).map_err(|error| StoreError::Io { path: to.to_owned(), error })
+        copied
+            .and_then(|()| fs::File::open(to)?.sync_all())
+            .map_err(|error| StoreError::Io { path: to.to_owned(), error })
     }
 }
 
@@ -279,8 +282,8 @@ impl Transaction for SqliteTransaction<'_> {
 
     fn expire(&mut self, before: Timestamp) -> Result<Vec<Username>, StoreError> {
         self.sql(|connection| {
-            let mut statement =
-                connection.prepare_cached("DELETE FROM registration WHERE last_registered < ?1 RETURNING user")?;
+            let mut statement = connection
+                .prepare_cached("DELETE FROM registration WHERE last_registered < ?1 RETURNING user")?;
             let users = statement.query_map([before.0], |row| username(row, 0))?;
             users.collect()
         })

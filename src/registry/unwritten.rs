@@ -44,8 +44,7 @@ impl Unwritten {
     /// Takes up what a process before this one left in the spill file.
     #[must_use]
     pub fn open(path: &Path) -> Self {
-        let mut unwritten =
-            Self { path: path.to_owned(), file: None, by_user: HashMap::new(), count: 0 };
+        let mut unwritten = Self { path: path.to_owned(), file: None, by_user: HashMap::new(), count: 0 };
         match fs::read(path) {
             Ok(bytes) => {
                 for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -54,7 +53,10 @@ impl Unwritten {
                             unwritten.insert(new);
                         }
                         // The last line of a process that was killed, or of a full disk.
-                        None => warn!("a line of the spill file `{}` cannot be read and is left out", path.display()),
+                        None => warn!(
+                            "a line of the spill file `{}` cannot be read and is left out",
+                            path.display()
+                        ),
                     }
                 }
             }
@@ -98,9 +100,7 @@ impl Unwritten {
         }
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(
-                OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?,
-            ),
+            none => none.insert(OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?),
         };
         file.write_all(&line)?;
         Ok(true)

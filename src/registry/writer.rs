@@ -163,7 +163,10 @@ impl Writer {
         let count = waiting.len();
         self.write(waiting);
         if self.store.is_some() && self.shared.unwritten().is_empty() {
-            info!(registrations = count, "the registry is complete again: what waited for the disk is written");
+            info!(
+                registrations = count,
+                "the registry is complete again: what waited for the disk is written"
+            );
         }
     }
 

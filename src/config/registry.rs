@@ -1,0 +1,61 @@
+//! `[registry]`: where registrations are kept.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{Check, ConfigError, raw};
+use crate::registry::change::DEVICES_PER_USER;
+
+/// Where it is unless the configuration says otherwise.
+const DEFAULT_URL: &str = "sqlite:///var/lib/pushmaild/pushmaild.db";
+/// Three or thirty days, as other daemons have it, silently end the pushes to a quiet mailbox.
+const DEFAULT_EXPIRE: Duration = Duration::from_secs(180 * 24 * 3600);
+/// A phone comes back when it is used, and at most every 23 hours.
+const SHORTEST_EXPIRE: Duration = Duration::from_secs(2 * 24 * 3600);
+
+/// `[registry]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registry {
+    /// The SQLite file.
+    pub database: PathBuf,
+    /// Registrations that have not come back for so long are removed.
+    pub expire: Duration,
+    /// The most devices of a user.
+    pub devices_per_user: usize,
+}
+
+impl Check<'_> {
+    pub(super) fn registry(&self, raw: raw::Registry) -> Result<Registry, ConfigError> {
+        let database = match &raw.url {
+            None => self.base().join(DEFAULT_URL.trim_start_matches("sqlite://")),
+            Some(url) => {
+                let text = url.get_ref();
+                let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:"));
+                let Some(path) = path.filter(|path| !path.is_empty() && !path.contains('\0')) else {
+                    // Not the URL itself: other kinds have passwords in them.
+                    return Err(self.error(url, "the url of the registry is not one of an SQLite file", "write it as `sqlite:///var/lib/pushmaild/pushmaild.db`; other databases are not in this version of pushmaild"));
+                };
+                self.base().join(path)
+            }
+        };
+        let expire = raw.expire.as_ref().map_or(DEFAULT_EXPIRE, |expire| expire.get_ref().0);
+        if let Some(at) = raw.expire.as_ref().filter(|_| expire < SHORTEST_EXPIRE) {
+            return Err(self.error(
+                at,
+                "too short an expire",
+                "phones come back at most every 23 hours, and only while they are used: use `180d`",
+            ));
+        }
+        let devices_per_user = match &raw.devices_per_user {
+            None => DEVICES_PER_USER,
+            Some(most) if *most.get_ref() == 0 => {
+                return Err(self.error(
+                    most,
+                    "no device at all",
+                    "leave `[apns]` and `[listen]` out instead",
+                ));
+            }
+            Some(most) => usize::try_from(*most.get_ref()).unwrap_or(usize::MAX),
+        };
+        Ok(Registry { database, expire, devices_per_user })
+    }
+}
