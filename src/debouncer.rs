@@ -146,6 +146,12 @@ impl Debouncer {
         self.states.remove(&mailbox);
     }
 
+    /// Does the mailbox wait for its push?
+    #[must_use]
+    pub fn is_pending(&self, mailbox: MailboxId) -> bool {
+        self.states.get(&mailbox).is_some_and(|state| state.first.is_some())
+    }
+
     /// How many mailboxes wait for their push.
     #[must_use]
     pub fn pending(&self) -> usize {

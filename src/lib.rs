@@ -17,6 +17,8 @@ pub mod config;
 pub mod daemon;
 pub mod debouncer;
 pub mod exit_code;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handover;
 pub mod instance_lock;
 pub mod listener;

@@ -2,8 +2,12 @@
 
 use std::io::{self, IsTerminal};
 
+use tracing::Level;
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::LevelFilter, fmt::format::debug_fn, layer::SubscriberExt,
+    EnvFilter, Layer,
+    filter::{LevelFilter, filter_fn},
+    fmt::format::debug_fn,
+    layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
@@ -36,7 +40,9 @@ pub fn init() -> Result<(), String> {
             .boxed()
     };
     let layer = journal().unwrap_or_else(people);
-    tracing_subscriber::registry().with(filter).with(layer).init();
+    // Libraries print what they send, device tokens and all; of them only warnings are for people.
+    let ours = filter_fn(|event| event.target().starts_with("pushmaild") || *event.level() <= Level::WARN);
+    tracing_subscriber::registry().with(filter).with(layer.with_filter(ours)).init();
     Ok(())
 }
 

@@ -7,10 +7,36 @@ use std::{
         net::{UnixDatagram, UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
-use rustix::{fs::Mode, process::umask};
+use rustix::{
+    fs::{AtFlags, CWD, Gid, Mode, RawMode, chownat},
+    process::umask,
+};
+use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
+
+/// Connections that the kernel keeps until they are accepted. Nobody is turned away during a burst; Linux lowers it to `somaxconn`.
+const BACKLOG: i32 = 4096;
+/// What a datagram socket may hold, where that is counted in bytes: on macOS and BSD, whose 8 KiB are four records. Linux counts
+/// datagrams instead (`net.unix.max_dgram_qlen`, 10), and does not let a socket have more.
+const DATAGRAM_BUFFER: usize = 256 * 1024;
+
+/// Who may send to a socket, as far as the file system decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The permission bits.
+    pub mode: u32,
+    /// The group; none for the one that the system gives a new file.
+    pub group: Option<u32>,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self { mode: 0o660, group: None }
+    }
+}
 
 /// Why a path cannot be bound.
 #[derive(Debug, Error)]
@@ -29,6 +55,16 @@ pub enum BindError {
         /// Why.
         error: io::Error,
     },
+    /// The socket cannot be given to the group.
+    #[error("cannot give `{}` to the group {group}: {error}", .path.display())]
+    Group {
+        /// The path.
+        path: PathBuf,
+        /// The group's number.
+        group: u32,
+        /// Why.
+        error: io::Error,
+    },
 }
 
 impl BindError {
@@ -43,6 +79,11 @@ impl BindError {
             }
             Self::Io { path, error } => {
                 path.parent().map_or_else(String::new, |folder| crate::path_access::hint(folder, error))
+            }
+            Self::Group { .. } => {
+                "only root may give a file to any group; make the daemon's user a member of this one \
+                                   (under systemd: `SupplementaryGroups=`)"
+                    .to_owned()
             }
         }
     }
@@ -63,23 +104,40 @@ impl Drop for BoundPath {
     }
 }
 
-/// Binds a datagram socket with mode 0660. A stale socket is replaced.
+/// Binds a datagram socket. A stale socket is replaced. Each datagram tells who sent it, where the system can do that.
 ///
 /// # Errors
 /// See [`BindError`].
-pub fn bind_datagram(path: &Path) -> Result<(UnixDatagram, BoundPath), BindError> {
-    bind(path, |path| UnixDatagram::bind(path))
+pub fn bind_datagram(path: &Path, access: Access) -> Result<(UnixDatagram, BoundPath), BindError> {
+    let (socket, bound) = bind(path, Type::DGRAM, access)?;
+    Ok((socket.into(), bound))
 }
 
-/// Binds a stream socket with mode 0660. A stale socket is replaced.
+/// Binds a stream socket. A stale socket is replaced.
 ///
 /// # Errors
 /// See [`BindError`].
-pub fn bind_stream(path: &Path) -> Result<(UnixListener, BoundPath), BindError> {
-    bind(path, |path| UnixListener::bind(path))
+pub fn bind_stream(path: &Path, access: Access) -> Result<(UnixListener, BoundPath), BindError> {
+    let (socket, bound) = bind(path, Type::STREAM, access)?;
+    socket.listen(BACKLOG).map_err(|error| BindError::Io { path: path.to_owned(), error })?;
+    Ok((socket.into(), bound))
 }
 
-fn bind<S>(path: &Path, bind: impl Fn(&Path) -> io::Result<S>) -> Result<(S, BoundPath), BindError> {
+/// The umask is the whole process's, so that two threads must not borrow it at a time.
+static UMASK: Mutex<()> = Mutex::new(());
+
+/// The order matters:
+///
+/// 1. The socket asks for the senders' credentials before it has a name, so that no datagram comes without.
+/// 2. It is bound under an umask, and so has its mode from the first moment. With a chmod afterwards, anybody could connect between
+///    the two; and a chmod by path follows a link that somebody puts there.
+/// 3. It is given to its group. Until then the group's bits are for the daemon's own group, which lets in nobody new; a stream
+///    socket refuses everybody, because
+/// 4. only now does it listen.
+///
+/// The umask is for the whole process: files that other threads make at that moment have the socket's mode, at most. So bind before
+/// there are such threads.
+fn bind(path: &Path, kind: Type, access: Access) -> Result<(Socket, BoundPath), BindError> {
     let failed = |error| BindError::Io { path: path.to_owned(), error };
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
@@ -88,12 +146,29 @@ fn bind<S>(path: &Path, bind: impl Fn(&Path) -> io::Result<S>) -> Result<(S, Bou
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
-    // Set for the moment of binding: with a chmod afterwards there would be a moment with the wrong mode.
-    let old = umask(Mode::from_raw_mode(0o117));
-    let bound = bind(path);
+    let socket = Socket::new(Domain::UNIX, kind, None).map_err(failed)?;
+    let address = SockAddr::unix(path).map_err(failed)?;
+    if kind == Type::DGRAM {
+        #[cfg(target_os = "linux")]
+        rustix::net::sockopt::set_socket_passcred(&socket, true).map_err(|error| failed(error.into()))?;
+        // A system that gives less still works.
+        let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER);
+    }
+    bind_with_mode(&socket, &address, access.mode).map_err(failed)?;
+    let bound = BoundPath { path: path.to_owned(), identity: identity(path) };
+    if let Some(group) = access.group {
+        chownat(CWD, path, None, Some(Gid::from_raw(group)), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| BindError::Group { path: path.to_owned(), group, error: error.into() })?;
+    }
+    Ok((socket, bound))
+}
+
+fn bind_with_mode(socket: &Socket, address: &SockAddr, mode: u32) -> io::Result<()> {
+    let _alone = UMASK.lock().unwrap_or_else(PoisonError::into_inner);
+    let old = umask(Mode::from_raw_mode((0o777 & !mode) as RawMode));
+    let result = socket.bind(address);
     umask(old);
-    let socket = bound.map_err(failed)?;
-    Ok((socket, BoundPath { path: path.to_owned(), identity: identity(path) }))
+    result
 }
 
 /// Does somebody listen at the path? Asks by connecting, which sends nothing.

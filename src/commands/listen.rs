@@ -18,7 +18,7 @@ use crate::{
     cli::ListenArgs,
     exit_code::Exit,
     proto::push_notify::{Arrival, Dialect, MAX_RECORD, Message},
-    unix_socket::{self, BindError},
+    unix_socket::{self, Access, BindError},
 };
 
 /// Connections served at a time; the next ones wait in the socket's backlog.
@@ -80,7 +80,8 @@ async fn listen(arguments: &ListenArgs) -> Result<(), Failure> {
         }
     };
     if arguments.stream {
-        let (listener, _path) = unix_socket::bind_stream(&arguments.socket).map_err(Failure::Bind)?;
+        let (listener, _path) =
+            unix_socket::bind_stream(&arguments.socket, Access::default()).map_err(Failure::Bind)?;
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
         announce(arguments)?;
@@ -89,7 +90,8 @@ async fn listen(arguments: &ListenArgs) -> Result<(), Failure> {
             ended = streams(&listener, arguments.json) => ended.map_err(Failure::Io),
         }
     } else {
-        let (socket, _path) = unix_socket::bind_datagram(&arguments.socket).map_err(Failure::Bind)?;
+        let (socket, _path) =
+            unix_socket::bind_datagram(&arguments.socket, Access::default()).map_err(Failure::Bind)?;
         socket.set_nonblocking(true)?;
         let socket = UnixDatagram::from_std(socket)?;
         announce(arguments)?;

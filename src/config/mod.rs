@@ -1,5 +1,6 @@
 //! The configuration: read from TOML, checked once, and valid from then on.
 
+mod apns;
 mod error;
 mod listen;
 mod raw;
@@ -24,6 +25,7 @@ use crate::{
     proto::push_notify::Dialect,
 };
 
+pub use apns::Apns;
 pub use error::ConfigError;
 pub use listen::Listen;
 pub use raw::{Backend, WatchedMailboxes};
@@ -48,6 +50,8 @@ pub struct Config {
     pub debounce: Intervals,
     /// `[push-notify]`, if the socket is to be pushed to.
     pub push_notify: Option<PushNotify>,
+    /// `[apns]`, if devices are pushed to through Apple.
+    pub apns: Option<Apns>,
     /// `[registry]`; also there, with its defaults, when something needs it.
     pub registry: Option<Registry>,
     /// `[listen]`, if registrations are taken.
@@ -110,14 +114,16 @@ impl Config {
         let push_notify = file.push_notify.map(|sink| check.push_notify(sink)).transpose()?;
         let sink = push_notify.as_ref().map(|sink| sink.socket.as_path());
         let listen = file.listen.map(|listen| check.listen(listen, sink)).transpose()?;
-        let needs_registry = listen.is_some();
+        let apns = file.apns.as_ref().map(|apns| check.apns(apns)).transpose()?;
+        let needs_registry = listen.is_some() || apns.is_some();
         let registry = file.registry.or_else(|| needs_registry.then(raw::Registry::default));
         Ok(Self {
             mailboxes: check.mailboxes(file.mailboxes, push_notify.as_ref().map(|sink| sink.dialect))?,
-            watch: check.watch(&file.watch)?,
+            watch: check.watch(&file.watch, apns.is_some(), push_notify.is_some())?,
             debounce: check.debounce(&file.debounce)?,
             registry: registry.map(|registry| check.registry(registry)).transpose()?,
             listen,
+            apns,
             push_notify,
             path: path.to_owned(),
         })
@@ -214,7 +220,7 @@ impl Check<'_> {
         Ok(Passwd { min_uid: *min_uid, max_uid: *max_uid, maildir: maildir.clone() })
     }
 
-    fn watch(&self, raw: &raw::Watch) -> Result<Watch, ConfigError> {
+    fn watch(&self, raw: &raw::Watch, has_apns: bool, has_push_notify: bool) -> Result<Watch, ConfigError> {
         let backend = *raw.backend.get_ref();
         if backend == Backend::Inotify && !cfg!(target_os = "linux") {
             return Err(self.error(
@@ -227,7 +233,19 @@ impl Check<'_> {
         if poll_interval < Duration::from_millis(10) {
             return Err(self.error(&raw.poll_interval, "too short a poll-interval", "use `1s` or more"));
         }
-        let mailboxes = raw.mailboxes.unwrap_or(WatchedMailboxes::All);
+        let default =
+            if has_apns && !has_push_notify { WatchedMailboxes::Registered } else { WatchedMailboxes::All };
+        let mailboxes = match &raw.mailboxes {
+            None => default,
+            Some(at) if *at.get_ref() == WatchedMailboxes::Registered && !has_apns => {
+                return Err(self.error(
+                    at,
+                    "nobody has a registered device without [apns]",
+                    "leave `mailboxes` out",
+                ));
+            }
+            Some(at) => *at.get_ref(),
+        };
         Ok(Watch { backend, mailboxes, sweep_interval: raw.sweep_interval.0, poll_interval })
     }
 

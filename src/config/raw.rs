@@ -18,6 +18,7 @@ pub(super) struct File {
     pub(super) watch: Watch,
     pub(super) debounce: Debounce,
     pub(super) push_notify: Option<PushNotify>,
+    pub(super) apns: Option<Apns>,
     pub(super) registry: Option<Registry>,
     pub(super) listen: Option<Listen>,
 }
@@ -51,7 +52,7 @@ impl Default for Passwd {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct Watch {
     pub(super) backend: Spanned<Backend>,
-    pub(super) mailboxes: Option<WatchedMailboxes>,
+    pub(super) mailboxes: Option<Spanned<WatchedMailboxes>>,
     pub(super) sweep_interval: SweepInterval,
     pub(super) poll_interval: Spanned<Span>,
 }
@@ -130,6 +131,37 @@ pub(super) struct PushNotify {
 
 const fn osx_108() -> Dialect {
     Dialect::Osx108
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Apns {
+    pub(super) certificate: Option<Spanned<PathBuf>>,
+    pub(super) key: Option<Spanned<PathBuf>>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    pub(super) token: Option<Token>,
+    pub(super) topic: Option<Spanned<String>>,
+    pub(super) environment: Option<Environment>,
+    pub(super) endpoint: Option<Spanned<String>>,
+    pub(super) proxy: Option<Spanned<String>>,
+    pub(super) ca_file: Option<Spanned<PathBuf>>,
+    pub(super) new_mail_priority: Option<Spanned<u8>>,
+    pub(super) change_priority: Option<Spanned<u8>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Token {
+    pub(super) key_file: Spanned<PathBuf>,
+    pub(super) key_id: String,
+    pub(super) team_id: String,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Environment {
+    Production,
+    Sandbox,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -61,10 +61,11 @@ impl Comparison {
     }
 
     /// Lets jobs look at what is left.
-    pub(super) fn look(&mut self, jobs: &mut Jobs, map: &MailboxMap) {
+    pub(super) fn look(&mut self, jobs: &mut Jobs, pipeline: &Pipeline) {
         while self.wants_look(jobs) {
             let chunk = self.left.split_off(self.left.len().saturating_sub(CHUNK)).into_iter();
-            jobs.look(chunk.filter_map(|id| Some((id, map.maildir(id)?.to_owned()))).collect());
+            let wanted = chunk.filter(|id| pipeline.is_wanted(*id));
+            jobs.look(wanted.filter_map(|id| Some((id, pipeline.map.maildir(id)?.to_owned()))).collect());
         }
     }
 

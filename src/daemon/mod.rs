@@ -8,6 +8,7 @@
 
 mod comparison;
 mod jobs;
+mod network;
 mod parents;
 mod pipeline;
 mod records;
@@ -27,9 +28,14 @@ use tracing::{error, info, warn};
 
 use crate::{
     classifier::Op,
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, WatchedMailboxes},
     instance_lock::{InstanceLock, LockError},
+    listener::{
+        ListenError,
+        intake::{Hint, MaildirOf},
+    },
     mailbox::source::SourceError,
+    registry::service::Live,
     service_manager,
     sink::push_notify::PushNotifySink,
     watcher::{self, Target, WatchEvent, Watcher},
@@ -37,6 +43,7 @@ use crate::{
 
 use self::{
     jobs::{Done, Why},
+    network::{FromNetwork, Network},
     pipeline::Pipeline,
     upkeep::{Errand, Upkeep},
     watching::Watching,
@@ -50,6 +57,8 @@ const REST: Duration = Duration::from_millis(2);
 const BURST: Duration = Duration::from_millis(4);
 /// How long an orderly stop tries to send what waits. systemd and launchd give more, but people wait.
 const DRAIN: Duration = Duration::from_secs(4);
+/// How often a stop looks whether the other threads are done.
+const LOOK_AT_OTHERS: Duration = Duration::from_millis(20);
 /// How often the start says that it goes on.
 const START_PROGRESS: Duration = Duration::from_secs(5);
 
@@ -62,6 +71,9 @@ pub enum DaemonError {
     /// There is nothing to push to.
     #[error("{}: there is no sink to push to", .0.display())]
     NoSink(PathBuf),
+    /// A socket for registrations cannot be bound.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// Another one runs.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -87,7 +99,11 @@ impl DaemonError {
     pub fn hint(&self) -> String {
         match self {
             Self::Config(error) => error.hint().to_owned(),
-            Self::NoSink(_) => "add a table [push-notify] with the `socket` of the push daemon".to_owned(),
+            Self::NoSink(_) => {
+                "add a table [push-notify] with the `socket` of the push daemon, or [apns] with a certificate"
+                    .to_owned()
+            }
+            Self::Listen(error) => error.hint(),
             Self::Lock(error) => error.hint(),
             Self::Source(error) => error.hint(),
             Self::Watcher { error, .. } if error.raw_os_error() == Some(libc::EMFILE) => {
@@ -105,7 +121,7 @@ impl DaemonError {
 /// If it cannot start, or its backend breaks.
 pub fn run(path: &Path) -> Result<(), DaemonError> {
     let config = Config::load(path)?;
-    if config.push_notify.is_none() {
+    if config.push_notify.is_none() && config.apns.is_none() {
         return Err(DaemonError::NoSink(config.path));
     }
     let runtime =
@@ -137,6 +153,8 @@ struct Daemon {
     watching: Watching,
     pipeline: Pipeline,
     upkeep: Upkeep,
+    /// None without [apns] and [listen].
+    network: Option<Network>,
     /// What comes after the last read.
     next_read: NextRead,
     /// When a read last had events.
@@ -148,14 +166,16 @@ struct Daemon {
 
 impl Daemon {
     fn new(config: Config, lock: InstanceLock) -> Result<Self, DaemonError> {
-        let Some(push_notify) = &config.push_notify else { return Err(DaemonError::NoSink(config.path)) };
-        let sink = PushNotifySink::new(push_notify)?;
+        let push_notify = config.push_notify.as_ref().map(PushNotifySink::new).transpose()?;
+        let (network, apns) = Network::start(&config)?;
+        let only_registered = config.watch.mailboxes == WatchedMailboxes::Registered;
         let watch = config.watch;
         let now = Instant::now();
         Ok(Self {
             watching: Watching::new(watch.backend, watch.poll_interval)
                 .map_err(|error| broken(&config, error))?,
-            pipeline: Pipeline::new(config.debounce, sink),
+            pipeline: Pipeline::new(config.debounce, push_notify, apns, only_registered),
+            network,
             upkeep: Upkeep::new(config.mailboxes.clone(), watch.sweep_interval, now),
             next_read: NextRead::WhenReady,
             last_events: now,
@@ -217,6 +237,7 @@ impl Daemon {
                 }
                 () = sleep_until(wake) => {}
                 done = self.upkeep.jobs.next() => self.job_done(done)?,
+                told = from_network(&mut self.network) => self.told(told),
                 _ = any_of(&mut terminate, &mut interrupt) => break,
                 _ = hang_up.recv() => self.reload(),
             }
@@ -277,7 +298,9 @@ impl Daemon {
     fn on_time(&mut self, now: Instant) {
         self.pipeline.on_time(now);
         self.upkeep.on_time(&mut self.watching, &mut self.pipeline, now);
-        if self.ready_owed && self.upkeep.is_settled() {
+        // Whose mailboxes are to be watched is known when the registry has been read.
+        let is_known = self.pipeline.apns.as_mut().is_none_or(|apns| apns.registered().is_known());
+        if self.ready_owed && is_known && self.upkeep.is_settled() {
             self.ready_owed = false;
             self.ready(now);
         }
@@ -318,6 +341,51 @@ impl Daemon {
         Ok(())
     }
 
+    /// Takes what the network thread has to tell.
+    fn told(&mut self, told: FromNetwork) {
+        let now = Instant::now();
+        let Self { watching, pipeline, upkeep, .. } = self;
+        match told {
+            FromNetwork::Live(live) => {
+                let Some(apns) = &mut pipeline.apns else { return };
+                let mut concerned = Vec::new();
+                // First everybody, then what came since then of one or the other.
+                if let Some(Live::All(users)) = live.get(&None) {
+                    apns.registered().set_all(users.iter());
+                    concerned.extend(pipeline.map.ids());
+                }
+                for (user, live) in &live {
+                    if let (Some(user), Live::User(has_device)) = (user, live)
+                        && apns.registered().set(user, *has_device)
+                    {
+                        concerned.extend(pipeline.map.by_name(user.as_str()));
+                    }
+                }
+                if pipeline.only_registered {
+                    upkeep.watch_wanted(concerned, watching, pipeline);
+                }
+            }
+            FromNetwork::Hints(hints) => {
+                for (user, Hint { inbox, others }) in hints {
+                    let Some(id) = pipeline.map.by_name(user.as_str()) else { continue };
+                    // What happens to a watched INBOX is known already; nothing is pushed twice.
+                    if let Some(kind) = inbox.filter(|_| !watching.has_events(id)) {
+                        pipeline.note(id, kind, now);
+                    }
+                    if !others.is_empty() {
+                        pipeline.note_others(id, others, now);
+                    }
+                }
+            }
+            FromNetwork::Question(MaildirOf { user, reply }) => {
+                let id = pipeline.map.by_name(user.as_str());
+                let maildir = id.and_then(|id| pipeline.map.maildir(id)).map(Path::to_owned);
+                // A client that did not wait is gone.
+                let _ = reply.send(maildir);
+            }
+        }
+    }
+
     /// SIGHUP: the whole new configuration is built first, and on any error the old one stays.
     fn reload(&mut self) {
         info!("reloading the configuration");
@@ -336,16 +404,36 @@ impl Daemon {
     fn try_reload(&mut self) -> Result<(), DaemonError> {
         let now = Instant::now();
         let new = Config::load(&self.config.path)?;
-        let Some(push_notify) = &new.push_notify else { return Err(DaemonError::NoSink(new.path)) };
+        if new.push_notify.is_none() && new.apns.is_none() {
+            return Err(DaemonError::NoSink(new.path));
+        }
+        if new.listen != self.config.listen
+            || new.registry != self.config.registry
+            || new.apns.is_some() != self.config.apns.is_some()
+        {
+            warn!("[listen], [registry], and [apns] where there was none, take effect after a restart");
+        }
         if new.watch.backend != self.config.watch.backend
             || new.watch.poll_interval != self.config.watch.poll_interval
         {
             warn!("`backend` and `poll-interval` take effect after a restart");
         }
-        if self.config.push_notify.as_ref() != Some(push_notify) {
-            let sink = PushNotifySink::new(push_notify)?;
-            let old = std::mem::replace(&mut self.pipeline.push_notify, sink);
-            self.pipeline.push_notify.inherit(old, now);
+        if self.config.push_notify != new.push_notify {
+            let mut sink = new.push_notify.as_ref().map(PushNotifySink::new).transpose()?;
+            if let (Some(sink), Some(old)) = (&mut sink, self.pipeline.push_notify.take()) {
+                sink.inherit(old, now);
+            }
+            self.pipeline.push_notify = sink;
+        }
+        if let Some(network) = &self.network {
+            network.reload(&new);
+        }
+        // Without the sink nobody is known to have a device.
+        let only_registered =
+            new.watch.mailboxes == WatchedMailboxes::Registered && self.pipeline.apns.is_some();
+        if std::mem::replace(&mut self.pipeline.only_registered, only_registered) != only_registered {
+            let all: Vec<_> = self.pipeline.map.ids().collect();
+            self.upkeep.watch_wanted(all, &mut self.watching, &mut self.pipeline);
         }
         self.pipeline.debouncer.set_intervals(new.debounce);
         self.upkeep.reload(new.mailboxes.clone(), new.watch.sweep_interval, now);
@@ -364,15 +452,22 @@ impl Daemon {
         let mut hurried = self.look_at_what_is_left(terminate, interrupt).await?;
         self.pipeline.flush(Instant::now());
         while self.pipeline.waiting() > 0 && Instant::now() < deadline && !hurried {
+            // What another thread sends tells nobody when it is out.
+            let next = Instant::now() + LOOK_AT_OTHERS;
+            let wake = self.pipeline.deadline().unwrap_or(deadline).min(next).min(deadline);
             tokio::select! {
-                () = sleep_until(self.pipeline.deadline().map(|at| at.min(deadline))) => {
+                () = sleep_until(Some(wake)) => {
                     self.pipeline.on_time(Instant::now());
                 }
                 // Somebody is in a hurry.
                 _ = any_of(terminate, interrupt) => hurried = true,
             }
         }
-        match self.pipeline.waiting() {
+        let waiting = self.pipeline.waiting();
+        if let Some(network) = self.network.take() {
+            network.stop();
+        }
+        match waiting {
             0 => info!("stopped; every push is sent"),
             pushes => {
                 warn!(
@@ -410,6 +505,13 @@ impl Daemon {
 
 fn broken(config: &Config, error: io::Error) -> DaemonError {
     DaemonError::Watcher { backend: watcher::resolve(config.watch.backend).as_str(), error }
+}
+
+async fn from_network(network: &mut Option<Network>) -> FromNetwork {
+    match network {
+        Some(network) => network.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn any_of(one: &mut Signal, other: &mut Signal) -> Option<()> {

@@ -10,7 +10,7 @@ use crate::{
     debouncer::{Debouncer, Intervals, MailboxReady},
     mailbox::{MailboxId, MailboxMap},
     maildir::Part,
-    sink::{Outcome, Sink, push_notify::PushNotifySink},
+    sink::{Outcome, Sink, apns::ApnsSink, push_notify::PushNotifySink},
 };
 
 /// Classifier, debouncer and sinks, with the map that they share.
@@ -19,25 +19,43 @@ pub(super) struct Pipeline {
     pub(super) records: Records,
     classifier: Classifier,
     pub(super) debouncer: Debouncer,
-    pub(super) push_notify: PushNotifySink,
+    pub(super) push_notify: Option<PushNotifySink>,
+    pub(super) apns: Option<ApnsSink>,
+    /// Are only mailboxes of interest whose users have a device?
+    pub(super) only_registered: bool,
     /// Mailboxes with events since the last read that found nothing more: their records are out of date.
     touched: Vec<MailboxId>,
 }
 
 impl Pipeline {
-    pub(super) fn new(intervals: Intervals, push_notify: PushNotifySink) -> Self {
+    pub(super) fn new(
+        intervals: Intervals,
+        push_notify: Option<PushNotifySink>,
+        apns: Option<ApnsSink>,
+        only_registered: bool,
+    ) -> Self {
         Self {
             map: MailboxMap::default(),
             records: Records::default(),
             classifier: Classifier::default(),
             debouncer: Debouncer::new(intervals),
             push_notify,
+            apns,
+            only_registered,
             touched: Vec::new(),
         }
     }
 
-    fn sinks(&mut self) -> [(&mut dyn Sink, &MailboxMap); 1] {
-        [(&mut self.push_notify, &self.map)]
+    /// All sinks, and the map that they are given.
+    fn sinks(&mut self) -> (impl Iterator<Item = &mut dyn Sink>, &MailboxMap) {
+        let push_notify = self.push_notify.as_mut().map(|sink| sink as &mut dyn Sink);
+        let apns = self.apns.as_mut().map(|sink| sink as &mut dyn Sink);
+        (push_notify.into_iter().chain(apns), &self.map)
+    }
+
+    /// Is the mailbox to be watched?
+    pub(super) fn is_wanted(&self, id: MailboxId) -> bool {
+        !self.only_registered || self.apns.as_ref().is_none_or(|apns| apns.has_device(id, &self.map))
     }
 
     /// One event in `new/` or `cur/`.
@@ -67,7 +85,20 @@ impl Pipeline {
         if self.map.maildir(id).is_none() {
             return;
         }
+        if let Some(apns) = &mut self.apns {
+            apns.note_inbox(id);
+        }
         if let Some(ready) = self.debouncer.note(id, kind, now) {
+            self.push(ready, now);
+        }
+    }
+
+    /// Something happened to other folders of a mailbox, which only a device that was told their names can be told of.
+    pub(super) fn note_others(&mut self, id: MailboxId, others: Vec<String>, now: Instant) {
+        let inbox_pending = self.debouncer.is_pending(id);
+        let Some(apns) = self.apns.as_mut().filter(|_| self.map.maildir(id).is_some()) else { return };
+        apns.note_others(id, others, inbox_pending);
+        if let Some(ready) = self.debouncer.note(id, Kind::Change, now) {
             self.push(ready, now);
         }
     }
@@ -80,7 +111,7 @@ impl Pipeline {
 
     /// When [`Self::on_time`] has something to do next.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.classifier.deadline(), self.debouncer.deadline(), self.push_notify.due()]
+        [self.classifier.deadline(), self.debouncer.deadline(), self.push_notify.as_ref().and_then(Sink::due)]
             .into_iter()
             .flatten()
             .min()
@@ -96,7 +127,8 @@ impl Pipeline {
             let Some(ready) = self.debouncer.pop_due(now) else { break };
             self.push(ready, now);
         }
-        for (sink, map) in self.sinks() {
+        let (sinks, map) = self.sinks();
+        for sink in sinks {
             if sink.due().is_some_and(|due| due <= now) {
                 sink.retry(map, now);
             }
@@ -120,15 +152,15 @@ impl Pipeline {
 
     /// How many mailboxes wait in sinks.
     pub(super) fn waiting(&self) -> usize {
-        self.push_notify.waiting()
+        let count = |sink: &dyn Sink| sink.waiting();
+        self.push_notify.as_ref().map_or(0, |sink| count(sink))
+            + self.apns.as_ref().map_or(0, |sink| count(sink))
     }
 
     /// Drops everything about a mailbox that is no more.
     pub(super) fn forget(&mut self, id: MailboxId) {
         self.debouncer.forget(id);
-        for (sink, _) in self.sinks() {
-            sink.forget(id);
-        }
+        self.sinks().0.for_each(|sink| sink.forget(id));
     }
 
     /// Notes that a directory changed.
@@ -144,7 +176,8 @@ impl Pipeline {
     }
 
     fn push(&mut self, ready: MailboxReady, now: Instant) {
-        for (sink, map) in self.sinks() {
+        let (sinks, map) = self.sinks();
+        for sink in sinks {
             let outcome = sink.offer(&ready, map, now);
             let sink = sink.name();
             let MailboxReady { mailbox, kind, since, events } = ready;
@@ -165,6 +198,7 @@ impl Pipeline {
                         age.as_secs_f64()
                     );
                 }
+                Outcome::Handed => {}
                 Outcome::Waiting => {
                     debug!(
                         user = user(),

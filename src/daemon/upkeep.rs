@@ -121,6 +121,26 @@ impl Upkeep {
         });
     }
 
+    /// Arms what is to be watched and is not, and the other way round: somebody has registered a device, or has none any more.
+    pub(super) fn watch_wanted(
+        &mut self,
+        mailboxes: impl IntoIterator<Item = MailboxId>,
+        watching: &mut Watching,
+        pipeline: &mut Pipeline,
+    ) {
+        for id in mailboxes {
+            match (pipeline.is_wanted(id), watching.is_watched(id)) {
+                // What it holds is no news: the phone that registers looks at it.
+                (true, false) => self.to_arm.push_back((id, false)),
+                (false, true) => {
+                    watching.disarm_mailbox(id);
+                    pipeline.forget(id);
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Queues mailboxes of which something appeared while the daemon runs.
     fn arm_anew(&mut self, mailboxes: impl IntoIterator<Item = MailboxId>) {
         self.to_arm.extend(mailboxes.into_iter().map(|id| (id, true)));
@@ -141,7 +161,7 @@ impl Upkeep {
             self.jobs.read_sources(Arc::clone(&self.sources), why);
         }
         self.arm_some(watching, pipeline, now);
-        self.comparison.look(&mut self.jobs, &pipeline.map);
+        self.comparison.look(&mut self.jobs, pipeline);
     }
 
     fn arm_some(&mut self, watching: &mut Watching, pipeline: &mut Pipeline, now: Instant) {
@@ -149,8 +169,11 @@ impl Upkeep {
             return;
         }
         let mut found = Vec::new();
-        let Pipeline { map, records, .. } = pipeline;
         for (id, appeared) in self.to_arm.drain(..self.to_arm.len().min(ARM_BATCH)) {
+            if !pipeline.is_wanted(id) {
+                continue;
+            }
+            let Pipeline { map, records, .. } = &mut *pipeline;
             if let Some(maildir) = map.maildir(id) {
                 watching.arm_mailbox(id, maildir, appeared, records, &mut |id, kind| found.push((id, kind)));
             }

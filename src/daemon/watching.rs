@@ -337,6 +337,18 @@ impl Watching {
         (0u32..).zip(&self.slots).filter(|(_, slot)| slot.in_trouble).map(|(number, _)| MailboxId(number))
     }
 
+    /// Is anything done about the mailbox: watched, waited for, or complained about?
+    pub(super) fn is_watched(&self, id: MailboxId) -> bool {
+        let slot = self.slots.get(id.index());
+        slot.is_some_and(|slot| slot.waits || slot.in_trouble || slot.parts.iter().any(Option::is_some))
+    }
+
+    /// Do events tell of everything that happens to the mailbox?
+    pub(super) fn has_events(&self, id: MailboxId) -> bool {
+        let is_told = |armed: &Option<Armed>| armed.is_some_and(|armed| !armed.polled && !self.primary_polls);
+        self.slots.get(id.index()).is_some_and(|slot| slot.parts.iter().all(is_told))
+    }
+
     /// Does the poller look after this directory? It does its own comparing.
     pub(super) fn is_polled(&self, id: MailboxId, part: Part) -> bool {
         let slot = self.slots.get(id.index());

@@ -9,6 +9,7 @@
 //! A name has exactly one such form: what is printable never hides in a shift, no shift follows another, and the bits that fill up
 //! the last letter of base64 are zero. Own code, because utf7-imap panics on wrong base64 and takes any form, and imap-types has none.
 
+use md5::{Digest, Md5};
 use thiserror::Error;
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
@@ -95,7 +96,7 @@ pub fn is_inbox(name: &str) -> bool {
 /// The MD5 of a decoded name in lower-case hex, under which stores of registrations keep a mailbox. Not for secrets.
 #[must_use]
 pub fn hash(name: &str) -> String {
-    format!("{:x}", md5::compute(if is_inbox(name) { "INBOX" } else { name }))
+    hex(Md5::digest(if is_inbox(name) { "INBOX" } else { name }).as_slice())
 }
 
 fn letter(bits: u32) -> char {
@@ -126,6 +127,10 @@ fn unshift(base64: &str, name: &mut String) -> Result<(), NotModifiedUtf7> {
         name.push(character.map_err(|_lone_surrogate| NotModifiedUtf7)?);
     }
     Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -189,7 +194,7 @@ mod tests {
         assert_eq!(hash("inbox"), hash("INBOX"));
         assert_ne!(hash("archive"), hash("Archive"));
         assert_eq!(hash("INBOX"), "7e33429f656f1e6e9d79b29c3f82c57e");
-        assert_eq!(hash("été"), format!("{:x}", md5::compute([0xc3, 0xa9, b't', 0xc3, 0xa9])));
+        assert_eq!(hash("été"), hex(Md5::digest([0xc3, 0xa9, b't', 0xc3, 0xa9]).as_slice()));
     }
 
     proptest! {

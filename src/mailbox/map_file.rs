@@ -51,7 +51,7 @@ pub enum Problem {
     #[error("no path after the user")]
     NoPath,
     /// A path that depends on where somebody stands.
-    #[error("the path `{0}` is not absolute")]
+    #[error("the path `{}` is not absolute", .0.escape_debug())]
     Relative(String),
     /// The same user with another Maildir.
     #[error("the user `{user}` is in line {first} already, with another Maildir")]

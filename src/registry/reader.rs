@@ -6,17 +6,21 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::{
-    Registration, Store, StoreError, Topic,
-    life::{self, Write},
+    DeviceToken, Registration, Store, StoreError, Timestamp, Topic,
+    life::{self, Answer, Write},
     service::{NotStored, Open, Shared},
 };
 use crate::mailbox::Username;
+
+/// A device, when it was last pushed to, and whether its token was called bad.
+pub(super) type Pushed = (DeviceToken, Timestamp, bool);
 
 /// A question, and where the answer goes.
 #[derive(Debug)]
 pub(super) enum Lookup {
     OfUsers(Vec<Username>, oneshot::Sender<Result<Vec<Registration>, NotStored>>),
     LastTopic(oneshot::Sender<Result<Option<Topic>, NotStored>>),
+    PushedSince(Timestamp, oneshot::Sender<Result<Vec<Pushed>, NotStored>>),
 }
 
 pub(super) fn run(open: &Open, shared: &Shared, lookups: &Receiver<Lookup>) {
@@ -26,6 +30,9 @@ pub(super) fn run(open: &Open, shared: &Shared, lookups: &Receiver<Lookup>) {
         match lookup {
             Lookup::OfUsers(users, reply) => {
                 let _ = reply.send(ask(open, &mut store, |store| of_users(store, shared, &users)));
+            }
+            Lookup::PushedSince(since, reply) => {
+                let _ = reply.send(ask(open, &mut store, |store| pushed_since(store, since)));
             }
             Lookup::LastTopic(reply) => {
                 let _ = reply.send(ask(open, &mut store, |store| store.last_topic()));
@@ -74,4 +81,18 @@ fn of_users(
         all.append(&mut of_user);
     }
     Ok(all)
+}
+
+fn pushed_since(store: &mut dyn Store, since: Timestamp) -> Result<Vec<Pushed>, StoreError> {
+    let mut pushed = Vec::new();
+    store.for_each(&mut |registration| {
+        if let Some(at) = registration.last_push.filter(|at| *at >= since) {
+            let answer = registration.last_answer.as_deref();
+            let is_bad =
+                [Answer::BadToken, Answer::NotForTopic].iter().any(|bad| answer == Some(&bad.text()));
+            pushed.push((registration.key.token, at, is_bad));
+        }
+    })?;
+    pushed.sort_by_key(|(_, at, _)| *at);
+    Ok(pushed)
 }

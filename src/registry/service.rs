@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{SyncSender, TrySendError, sync_channel},
+        mpsc::{SyncSender, channel, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::{
-    NewRegistration, Registration, Store, StoreError, Topic,
+    DeviceToken, NewRegistration, Registration, Store, StoreError, Timestamp, Topic,
     change::{Applied, Change},
     life::Refused,
     reader::{self, Lookup},
@@ -146,12 +146,17 @@ impl Registry {
         });
         let (writer, requests) = sync_channel(QUEUE);
         let (reader, lookups) = sync_channel(QUEUE);
-        let work = Writer::new(open, Arc::clone(&shared), settings);
+        // The writer makes the tables that the reader reads.
+        let (opened, is_opened) = channel::<()>();
+        let work = Writer::new(open, Arc::clone(&shared), settings, opened);
         let threads = vec![
             thread::Builder::new().name("registry-write".to_owned()).spawn(move || work.run(&requests))?,
             thread::Builder::new().name("registry-read".to_owned()).spawn({
                 let shared = Arc::clone(&shared);
-                move || reader::run(&open_reader, &shared, &lookups)
+                move || {
+                    let _ = is_opened.recv();
+                    reader::run(&open_reader, &shared, &lookups);
+                }
             })?,
         ];
         Ok((Self { shared, writer, reader }, events, Threads(threads)))
@@ -206,14 +211,12 @@ impl Registry {
         answer.await.map_err(|_| NotStored)?
     }
 
-    /// Hands a change to the writer, and does not wait. Gives it back if the writer has too much to do.
+    /// Hands a change to the writer, and does not wait.
     ///
     /// # Errors
-    /// The change.
-    pub fn submit(&self, change: Change) -> Result<(), Change> {
-        self.writer.try_send(Request { change, reply: None }).map_err(|error| match error {
-            TrySendError::Full(request) | TrySendError::Disconnected(request) => request.change,
-        })
+    /// If the writer has too much to do.
+    pub fn submit(&self, change: Change) -> Result<(), NotStored> {
+        self.writer.try_send(Request { change, reply: None }).map_err(|_| NotStored)
     }
 
     /// The registrations of these users, those that wait for the disk included.
@@ -233,6 +236,19 @@ impl Registry {
     pub async fn last_topic(&self) -> Result<Option<Topic>, NotStored> {
         let (reply, answer) = oneshot::channel();
         self.reader.try_send(Lookup::LastTopic(reply)).map_err(|_| NotStored)?;
+        answer.await.map_err(|_| NotStored)?
+    }
+
+    /// The last push of each device that was pushed to since a moment, in order of time, and whether Apple called its token bad.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub async fn pushed_since(
+        &self,
+        since: Timestamp,
+    ) -> Result<Vec<(DeviceToken, Timestamp, bool)>, NotStored> {
+        let (reply, answer) = oneshot::channel();
+        self.reader.try_send(Lookup::PushedSince(since, reply)).map_err(|_| NotStored)?;
         answer.await.map_err(|_| NotStored)?
     }
 

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError},
+        mpsc::{Receiver, RecvTimeoutError, Sender},
     },
     time::{Duration, Instant},
 };
@@ -47,10 +47,14 @@ pub(super) struct Writer {
     retry: Instant,
     next_look: Instant,
     next_expire: Instant,
+    /// Has anybody been told who has a device?
+    told: bool,
+    /// Dropped when the store has been opened, or cannot be.
+    opened: Option<Sender<()>>,
 }
 
 impl Writer {
-    pub(super) fn new(open: Open, shared: Arc<Shared>, settings: &Settings) -> Self {
+    pub(super) fn new(open: Open, shared: Arc<Shared>, settings: &Settings, opened: Sender<()>) -> Self {
         let now = Instant::now();
         Self {
             open,
@@ -62,6 +66,8 @@ impl Writer {
             retry: now,
             next_look: now + LOOK,
             next_expire: now,
+            told: false,
+            opened: Some(opened),
         }
     }
 
@@ -94,9 +100,13 @@ impl Writer {
                 tell_all_live(store.as_mut(), &self.shared)?;
                 Ok(store)
             }) {
-                Ok(store) => self.store = Some(store),
+                Ok(store) => {
+                    self.told = true;
+                    self.store = Some(store);
+                }
                 Err(error) => self.failed(&error),
             }
+            self.opened = None;
         }
         if self.store.is_some() && self.retry <= now && !self.shared.unwritten().is_empty() {
             self.write_unwritten();
@@ -181,6 +191,11 @@ impl Writer {
     fn failed(&mut self, error: &StoreError) {
         self.store = None;
         self.retry = Instant::now() + self.backoff.failed(fastrand::f64());
+        // Nobody waits for a disk: as far as is known, these are all.
+        if !std::mem::replace(&mut self.told, true) {
+            let waiting = self.shared.unwritten().iter().map(|new| new.key.user.clone()).collect();
+            self.shared.events.put(None, Live::All(waiting), |old, new| *old = new);
+        }
         let text = error.to_string();
         let mut trouble = self.shared.trouble();
         if trouble.as_ref() != Some(&text) {
@@ -191,12 +206,15 @@ impl Writer {
     }
 }
 
-/// Applies changes in one transaction. Also tells of each user concerned whether there is a live registration now.
-pub(super) fn apply_all(
+/// What became of each change, and of each user concerned whether there is a live registration now.
+type AllApplied = (Vec<Applied>, Vec<(Username, bool)>);
+
+/// Applies changes in one transaction.
+fn apply_all(
     store: &mut dyn Store,
     changes: &[&Change],
     devices_per_user: usize,
-) -> Result<(Vec<Applied>, Vec<(Username, bool)>), StoreError> {
+) -> Result<AllApplied, StoreError> {
     let mut all = Vec::with_capacity(changes.len());
     let mut live = Vec::new();
     store.transaction(&mut |transaction| {

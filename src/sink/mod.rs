@@ -1,5 +1,6 @@
 //! Where pushes go.
 
+pub mod apns;
 pub mod push_notify;
 mod socket;
 
@@ -15,6 +16,8 @@ use crate::{
 pub enum Outcome {
     /// The receiver has it.
     Delivered,
+    /// Another thread of the sink has it, and tells what became of it.
+    Handed,
     /// The sink keeps it, and tries again at [`Sink::due`].
     Waiting,
 }

@@ -4,6 +4,7 @@
 mod backends;
 mod bad_input;
 mod commands;
+mod credentials;
 mod dovecot;
 mod faults;
 mod lifecycle;

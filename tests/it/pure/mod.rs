@@ -1,10 +1,12 @@
 //! The pure parts: cases as data, known answers, and properties.
 
 mod classifier;
+mod corpus;
 mod debouncer;
 mod dialects;
 mod listing;
 mod templates;
+mod xaps;
 
 /// The cases of a file: each a title, and its lines with their numbers.
 fn cases(text: &str) -> Vec<(&str, Vec<(usize, &str)>)> {

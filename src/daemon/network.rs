@@ -1,0 +1,292 @@
+//! The other thread: registrations and hints that come in, pushes that go to Apple. It has its own runtime, so that neither TLS nor a
+//! hundred clients hold up the thread that watches Maildirs; between the two there are only hand-overs that are bounded by users.
+
+use std::{
+    collections::HashSet,
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use rustc_hash::FxHashMap;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::{
+    config::{self, Config},
+    handover::Handover,
+    listener::{
+        self,
+        intake::{Hint, Intake, MaildirOf},
+    },
+    mailbox::{Username, username_format::UsernameFormat},
+    registry::{
+        Store, Timestamp, Topic,
+        change::Change,
+        service::{Events, Live, Registry, Settings, Threads, spill_path},
+        sqlite::SqliteStore,
+    },
+    sink::apns::{
+        ApnsSink,
+        counters::Counters,
+        dial::TlsDial,
+        guard::Guard,
+        pusher::{Changes, Control, Pusher},
+        settings::{self, Lookout},
+    },
+};
+
+/// Questions on their way to the thread that has the map; more than that many clients wait for their turn.
+const QUESTIONS: usize = 256;
+/// How long the thread may take to end: answers to clients, and what is on the wire.
+const END: Duration = Duration::from_secs(1);
+
+/// What the thread is told.
+enum Told {
+    /// A new configuration.
+    Reload(Box<Config>),
+    /// These users have no device any more.
+    Gone(HashSet<Username>),
+    /// These are all the users with devices.
+    Only(HashSet<Username>),
+}
+
+/// What the thread has to tell.
+pub(super) enum FromNetwork {
+    /// Who has a device has changed.
+    Live(FxHashMap<Option<Username>, Live>),
+    /// Plugins say that something happened.
+    Hints(FxHashMap<Username, Hint>),
+    /// Somebody asks where a Maildir is.
+    Question(MaildirOf),
+}
+
+/// The thread, seen from the one that watches Maildirs.
+pub(super) struct Network {
+    events: Arc<Events>,
+    hints: Arc<Handover<Username, Hint>>,
+    questions: mpsc::Receiver<MaildirOf>,
+    told: mpsc::UnboundedSender<Told>,
+    username_format: watch::Sender<UsernameFormat>,
+    thread: thread::JoinHandle<()>,
+    threads: Threads,
+}
+
+impl Network {
+    /// Binds the sockets and starts the thread; with it the sink, if there is one. None if the configuration has nothing for it to do.
+    pub(super) fn start(config: &Config) -> Result<(Option<Self>, Option<ApnsSink>), super::DaemonError> {
+        let Some(registry) = &config.registry else { return Ok((None, None)) };
+        let bound = config.listen.as_ref().map(listener::bind).transpose()?;
+        let (registry, events, threads) = open_registry(registry)?;
+        let changes = Arc::new(Changes::default());
+        let counters = Arc::new(Counters::default());
+        let sink = config.apns.is_some().then(|| ApnsSink::new(Arc::clone(&changes), Arc::clone(&counters)));
+        let hints = Arc::new(Handover::default());
+        let (ask, questions) = mpsc::channel(QUESTIONS);
+        let (told, telling) = mpsc::unbounded_channel();
+        let (username_format, format) = watch::channel(config.mailboxes.username_format.clone());
+        let (topic, topic_now) = watch::channel(None);
+        let intake = Intake {
+            registry: registry.clone(),
+            hints: Arc::clone(&hints),
+            maildirs: ask,
+            username_format: format,
+            topic: topic_now,
+        };
+        let task = Task { apns: config.apns.clone(), registry, topic, changes, counters };
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build()?;
+        let thread = thread::Builder::new().name("network".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                let stop = CancellationToken::new();
+                let listeners = bound.map(|bound| bound.serve(intake, &stop));
+                task.run(telling).await;
+                stop.cancel();
+                match listeners {
+                    Some(Ok(serving)) => {
+                        let _ = tokio::time::timeout(END, serving.ended()).await;
+                    }
+                    Some(Err(error)) => error!(%error, "registrations cannot be taken: {error}"),
+                    None => {}
+                }
+            });
+            // A look at a disk that does not answer must not hold up the end.
+            runtime.shutdown_background();
+        })?;
+        let network = Self { events, hints, questions, told, username_format, thread, threads };
+        Ok((Some(network), sink))
+    }
+
+    /// Waits for what the thread has to tell. Safe to drop while it waits.
+    pub(super) async fn next(&mut self) -> FromNetwork {
+        tokio::select! {
+            live = self.events.take() => {
+                self.pass_on(&live);
+                FromNetwork::Live(live)
+            }
+            hints = self.hints.take() => FromNetwork::Hints(hints),
+            Some(question) = self.questions.recv() => FromNetwork::Question(question),
+        }
+    }
+
+    /// What is pending for users without a device is dropped.
+    fn pass_on(&self, live: &FxHashMap<Option<Username>, Live>) {
+        if let Some(Live::All(users)) = live.get(&None) {
+            let _ = self.told.send(Told::Only(users.iter().cloned().collect()));
+        }
+        let gone: HashSet<_> = live
+            .iter()
+            .filter_map(|(user, live)| user.as_ref().filter(|_| matches!(live, Live::User(false))).cloned())
+            .collect();
+        if !gone.is_empty() {
+            let _ = self.told.send(Told::Gone(gone));
+        }
+    }
+
+    /// Takes over a new configuration: the credential and how names are normalised.
+    pub(super) fn reload(&self, config: &Config) {
+        self.username_format.send_replace(config.mailboxes.username_format.clone());
+        let _ = self.told.send(Told::Reload(Box::new(config.clone())));
+    }
+
+    /// Ends the thread, and waits until the registry has written what it was given.
+    pub(super) fn stop(self) {
+        let Self { told, questions, thread, threads, .. } = self;
+        drop((told, questions));
+        let _ = thread.join();
+        threads.join();
+    }
+}
+
+fn open_registry(config: &config::Registry) -> io::Result<(Registry, Arc<Events>, Threads)> {
+    let settings = Settings {
+        spill: spill_path(&config.database),
+        devices_per_user: config.devices_per_user,
+        expire: config.expire,
+    };
+    let (path, again) = (config.database.clone(), config.database.clone());
+    Registry::start(
+        Box::new(move || SqliteStore::open(&path).map(|store| Box::new(store) as Box<dyn Store>)),
+        Box::new(move || SqliteStore::open_read_only(&again).map(|store| Box::new(store) as Box<dyn Store>)),
+        &settings,
+    )
+}
+
+/// What runs on the thread, beside the listeners.
+struct Task {
+    apns: Option<config::Apns>,
+    registry: Registry,
+    topic: watch::Sender<Option<Topic>>,
+    changes: Arc<Changes>,
+    counters: Arc<Counters>,
+}
+
+impl Task {
+    /// Until the other thread lets go.
+    async fn run(mut self, mut told: mpsc::UnboundedReceiver<Told>) {
+        let Some(apns) = self.apns.clone() else {
+            // Registrations are taken for the day when there is a credential.
+            self.set_topic(None).await;
+            while told.recv().await.is_some() {}
+            return;
+        };
+        let mut lookout = Lookout::new(&apns);
+        let mut settings = load(&apns).await;
+        let mut credential = settings.link.as_ref().ok().map(|(_, credential)| Arc::clone(credential));
+        self.set_topic(settings.topic.clone()).await;
+        let guard = self.guard().await;
+        settings.topic = self.topic.borrow().as_ref().map(ToString::to_string);
+        let (control, controls) = mpsc::channel(16);
+        let (changes, counters) = (Arc::clone(&self.changes), Arc::clone(&self.counters));
+        let pusher = Pusher::new(settings, self.registry.clone(), changes, counters, guard);
+        let pusher = tokio::spawn(pusher.run(controls));
+        let mut look = tokio::time::interval(Lookout::INTERVAL);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let renew = tokio::select! {
+                _ = look.tick() => {
+                    if let Some(credential) = &credential {
+                        lookout.warn_of_end(credential, SystemTime::now());
+                    }
+                    self.apns.as_ref().is_some_and(|apns| {
+                        let changed = lookout.has_changed(apns);
+                        if changed {
+                            info!("the files of the credential for Apple have changed, and are read again");
+                        }
+                        changed
+                    })
+                }
+                told = told.recv() => match told {
+                    None => break,
+                    Some(Told::Gone(users)) => {
+                        let _ = control.send(Control::Gone(users)).await;
+                        false
+                    }
+                    Some(Told::Only(users)) => {
+                        let _ = control.send(Control::Only(users)).await;
+                        false
+                    }
+                    Some(Told::Reload(config)) => {
+                        let is_other = config.apns != self.apns && config.apns.is_some();
+                        if is_other {
+                            self.apns = config.apns;
+                            if let Some(apns) = &self.apns {
+                                lookout = Lookout::new(apns);
+                            }
+                        }
+                        is_other
+                    }
+                },
+            };
+            if let Some(apns) = self.apns.clone().filter(|_| renew) {
+                let mut settings = load(&apns).await;
+                // A new file that cannot be read leaves the old credential in use.
+                if settings.link.is_err() && credential.is_some() {
+                    error!("the old credential for Apple stays in use");
+                    continue;
+                }
+                credential = settings.link.as_ref().ok().map(|(_, credential)| Arc::clone(credential));
+                self.set_topic(settings.topic.clone()).await;
+                settings.topic = self.topic.borrow().as_ref().map(ToString::to_string);
+                let _ = control.send(Control::Renew(Box::new(settings))).await;
+            }
+        }
+        drop(control);
+        let _ = tokio::time::timeout(END, pusher).await;
+    }
+
+    /// The topic that devices are told: the credential's, else the last one that is known.
+    async fn set_topic(&self, topic: Option<String>) {
+        let topic: Option<Topic> = topic.and_then(|topic| topic.parse().ok());
+        match topic {
+            Some(topic) => {
+                let _ = self.registry.submit(Change::LastTopic(topic.clone()));
+                self.topic.send_replace(Some(topic));
+            }
+            None if self.topic.borrow().is_none() => {
+                self.topic.send_replace(self.registry.last_topic().await.ok().flatten());
+            }
+            None => {}
+        }
+    }
+
+    /// The guard as it would be if this process had made the pushes of the last hour.
+    async fn guard(&self) -> Guard {
+        let mut guard = Guard::default();
+        let since = Timestamp(Timestamp::now().0 - 3_600_000);
+        for (token, at, is_bad) in self.registry.pushed_since(since).await.unwrap_or_default() {
+            guard.note(&token, is_bad, at);
+        }
+        guard
+    }
+}
+
+/// Reads files and derives keys, so not on this thread.
+async fn load(apns: &config::Apns) -> crate::sink::apns::pusher::Settings<TlsDial> {
+    let apns = apns.clone();
+    tokio::task::spawn_blocking(move || settings::settings(&apns))
+        .await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}

@@ -1,0 +1,170 @@
+//! Apple's push service: the sink for registered devices.
+//!
+//! ```text
+//! thread of the Maildirs ─Changes→ pusher.rs ─ registry look-up → pending.rs → connections.rs → Apple
+//!                                      ↑ answer.rs, circuit.rs, guard.rs: what an answer means
+//! ```
+
+pub mod answer;
+pub mod circuit;
+pub mod connection;
+pub mod connections;
+pub mod counters;
+pub mod credential;
+pub mod dial;
+pub mod guard;
+pub mod pending;
+pub mod push;
+pub mod pusher;
+pub mod settings;
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{Outcome, Sink};
+use crate::{
+    debouncer::MailboxReady,
+    mailbox::{MailboxId, MailboxMap, Username},
+};
+
+use self::{
+    counters::Counters,
+    push::Changed,
+    pusher::{Changes, join},
+};
+
+/// The end of the sink on the thread that watches Maildirs. The rest is the task in `pusher.rs`, on another thread.
+#[derive(Debug)]
+pub struct ApnsSink {
+    changes: Arc<Changes>,
+    counters: Arc<Counters>,
+    registered: Registered,
+    /// Mailboxes with something pending of which a plugin said that another folder than INBOX changed. Bounded by mailboxes, and for
+    /// each by what its devices were told they would hear of.
+    folders: FxHashMap<MailboxId, Folders>,
+}
+
+/// What changed in a mailbox, where it is not INBOX alone.
+#[derive(Debug, Default)]
+struct Folders {
+    inbox: bool,
+    others: Vec<String>,
+}
+
+impl ApnsSink {
+    /// A sink for the task that takes from `changes`.
+    #[must_use]
+    pub fn new(changes: Arc<Changes>, counters: Arc<Counters>) -> Self {
+        Self { changes, counters, registered: Registered::default(), folders: FxHashMap::default() }
+    }
+
+    /// Whose mailboxes have devices.
+    pub fn registered(&mut self) -> &mut Registered {
+        &mut self.registered
+    }
+
+    /// Has one of the mailbox's users a device?
+    #[must_use]
+    pub fn has_device(&self, mailbox: MailboxId, map: &MailboxMap) -> bool {
+        map.names(mailbox).any(|name| self.registered.contains(name))
+    }
+
+    /// INBOX changed: for a mailbox with other folders pending that has to be kept in mind. Nearly always there is none.
+    pub fn note_inbox(&mut self, mailbox: MailboxId) {
+        if !self.folders.is_empty()
+            && let Some(folders) = self.folders.get_mut(&mailbox)
+        {
+            folders.inbox = true;
+        }
+    }
+
+    /// Other folders changed. `inbox_pending`: is INBOX waiting for its push already?
+    pub fn note_others(&mut self, mailbox: MailboxId, others: Vec<String>, inbox_pending: bool) {
+        let folders =
+            self.folders.entry(mailbox).or_insert(Folders { inbox: inbox_pending, others: Vec::new() });
+        for other in others {
+            if !folders.others.contains(&other) {
+                folders.others.push(other);
+            }
+        }
+    }
+}
+
+impl Sink for ApnsSink {
+    fn name(&self) -> &'static str {
+        "apns"
+    }
+
+    fn offer(&mut self, ready: &MailboxReady, map: &MailboxMap, _now: Instant) -> Outcome {
+        let Folders { inbox, others } =
+            self.folders.remove(&ready.mailbox).unwrap_or(Folders { inbox: true, others: Vec::new() });
+        let names: Vec<_> = map.names(ready.mailbox).cloned().collect();
+        // Only users with a device are anybody else's affair.
+        if let Some(first) = names.first().cloned()
+            && self.has_device(ready.mailbox, map)
+        {
+            let changed = Changed { inbox, others, kind: ready.kind, since: ready.since };
+            self.changes.put(first, (names, changed), join);
+        }
+        Outcome::Handed
+    }
+
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    fn retry(&mut self, _map: &MailboxMap, _now: Instant) {}
+
+    fn forget(&mut self, mailbox: MailboxId) {
+        self.folders.remove(&mailbox);
+    }
+
+    fn waiting(&self) -> usize {
+        self.changes.len() + self.counters.pending.load(Relaxed)
+    }
+}
+
+/// Who has a device, as eight bytes for each: a million of them are 16 MB. Two names with one fingerprint cost a needless watch.
+#[derive(Debug, Default)]
+pub struct Registered {
+    fingerprints: FxHashSet<u64>,
+    /// With a secret, since names may come from outside.
+    hasher: RandomState,
+    is_known: bool,
+}
+
+impl Registered {
+    /// Is it known who has one? Not before the registry has been read.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.is_known
+    }
+
+    /// Has the user one?
+    #[must_use]
+    pub fn contains(&self, user: &Username) -> bool {
+        self.fingerprints.contains(&self.hasher.hash_one(user.as_str()))
+    }
+
+    /// The user has one now, or none any more. True if that is news.
+    pub fn set(&mut self, user: &Username, has_device: bool) -> bool {
+        let fingerprint = self.hasher.hash_one(user.as_str());
+        if has_device {
+            self.fingerprints.insert(fingerprint)
+        } else {
+            self.fingerprints.remove(&fingerprint)
+        }
+    }
+
+    /// These have one, and nobody else.
+    pub fn set_all<'a>(&mut self, users: impl Iterator<Item = &'a Username>) {
+        let hasher = &self.hasher;
+        self.fingerprints = users.map(|user| hasher.hash_one(user.as_str())).collect();
+        self.is_known = true;
+    }
+}

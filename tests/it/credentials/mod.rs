@@ -1,0 +1,9 @@
+//! Credentials for Apple in every form that people have them, made by the `openssl` command, and shown to a server that wants to see a
+//! certificate.
+
+mod facts;
+mod faults;
+mod forge;
+mod forms;
+mod handshake;
+mod token;
