@@ -51,6 +51,18 @@ pub enum Command {
         #[arg(required = true, value_name = "USER")]
         users: Vec<String>,
     },
+    /// Push to each of a user's devices now, through Apple, and print the answers
+    Push {
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        /// The user
+        #[arg(value_name = "USER")]
+        user: String,
+    },
     /// Bind a push_notify socket and print what arrives
     Listen(ListenArgs),
 }

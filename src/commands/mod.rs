@@ -3,6 +3,7 @@
 mod check;
 mod listen;
 mod output;
+mod push;
 mod send;
 mod users;
 
@@ -23,6 +24,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Run(config) => run_daemon(&config),
         Command::Check { config, json } => check::run(&config.config, json),
         Command::Users { config, json } => users::run(&config.config, json),
+        Command::Push { config, user, json } => push::run(&config.config, &user, json),
         Command::Send { config, users } => send::run(&config.config, &users),
         Command::Listen(arguments) => listen::run(&arguments),
     }

@@ -41,8 +41,7 @@ struct Body {
 /// Judges an answer. `now` stands in for the time of a 410 that has none.
 #[must_use]
 pub fn judge(status: u16, body: &[u8], retry_after: Option<Duration>, now: Timestamp) -> Verdict {
-    let Body { reason, timestamp } = serde_json::from_slice(body).unwrap_or_default();
-    let reason: String = reason.chars().filter(char::is_ascii_graphic).take(80).collect();
+    let Body { reason, timestamp } = parse(body);
     let text = || format!("{status} {reason}").trim_end().to_owned();
     let retry_after = retry_after.map(|wait| wait.min(LONGEST_RETRY_AFTER));
     match (status, reason.as_str()) {
@@ -64,6 +63,18 @@ pub fn judge(status: u16, body: &[u8], retry_after: Option<Duration>, now: Times
         (500.., _) => Verdict::Unavailable(retry_after),
         _ => Verdict::OurBug(text()),
     }
+}
+
+/// The reason that an answer gives, safe to print; empty if it gives none.
+#[must_use]
+pub fn reason(body: &[u8]) -> String {
+    parse(body).reason
+}
+
+fn parse(body: &[u8]) -> Body {
+    let mut body: Body = serde_json::from_slice(body).unwrap_or_default();
+    body.reason = body.reason.chars().filter(char::is_ascii_graphic).take(80).collect();
+    body
 }
 
 /// The reason in the debug data of a GOAWAY, if it says that the credential is at fault.

@@ -1,15 +1,18 @@
 //! `pushmaild check`: is the configuration right, and will it work here?
 
+mod apns;
+
 use std::{io::IsTerminal, path::Path};
 
 use serde::Serialize;
 
+use self::apns::{ApnsReport, ListenReport, RegistryReport};
 use super::{
     load, output,
     users::{State, state_of},
 };
 use crate::{
-    config::{Backend, Config},
+    config::{Backend, Config, WatchedMailboxes},
     exit_code::Exit,
     instance_lock::InstanceLock,
     mailbox::source::{Listing, Notice, Source},
@@ -84,6 +87,15 @@ struct Report {
     missing: usize,
     watch: Option<WatchReport>,
     sinks: Vec<SinkReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    apns: Option<ApnsReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<RegistryReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    listen: Vec<ListenReport>,
+    /// The topic that devices are told, for the findings of the registry.
+    #[serde(skip)]
+    topic: Option<String>,
     findings: Vec<Finding>,
 }
 
@@ -112,6 +124,10 @@ impl Report {
             missing: 0,
             watch: None,
             sinks: Vec::new(),
+            apns: None,
+            registry: None,
+            listen: Vec::new(),
+            topic: None,
             findings: Vec::new(),
         };
         match config.mailboxes.read() {
@@ -122,6 +138,9 @@ impl Report {
             Err(error) => report.problem(error.to_string(), error.hint()),
         }
         report.sink(config);
+        report.apns(config);
+        report.registry(config);
+        report.listen(config);
         report.ok = report.findings.iter().all(|finding| finding.severity != Severity::Problem);
         report
     }
@@ -232,7 +251,11 @@ impl Report {
             (Backend::Auto, _) => "auto: what this system has",
             _ => "set in the configuration",
         };
-        let needed = listing.mailboxes.len() * 2 + listing.folders.len();
+        let mailboxes = match config.watch.mailboxes {
+            WatchedMailboxes::All => listing.mailboxes.len(),
+            WatchedMailboxes::Registered => self.registered(config, listing),
+        };
+        let needed = mailboxes * 2 + listing.folders.len();
         let limit = (backend == Backend::Inotify || cfg!(target_os = "linux") && backend == Backend::Notify)
             .then(limits::watch_limit)
             .flatten();
@@ -257,10 +280,13 @@ impl Report {
 
     fn sink(&mut self, config: &Config) {
         let Some(sink) = &config.push_notify else {
-            return self.problem(
-                "there is no sink to push to".to_owned(),
-                "add a table [push-notify] with the `socket` of the push daemon",
-            );
+            if config.apns.is_none() {
+                self.problem(
+                    "there is no sink to push to".to_owned(),
+                    "add a table [push-notify] with the `socket` of the push daemon, or [apns] with a certificate",
+                );
+            }
+            return;
         };
         let reached = unix_socket::probe(&sink.socket, sink.dialect.is_stream());
         if let Err(error) = &reached {
@@ -301,6 +327,7 @@ impl Report {
             let state = if sink.reachable { "reachable" } else { "not reachable" };
             writeln!(out, "sink           {}: {} at {}, {state}", sink.sink, sink.dialect, sink.socket)?;
         }
+        self.write_apns(out)?;
         if self.running {
             writeln!(out, "daemon         running with this configuration")?;
         }

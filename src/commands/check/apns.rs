@@ -1,0 +1,292 @@
+//! What `check` says of devices: the credential for Apple, the registry, and the sockets that registrations come in through.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs, io,
+    net::TcpListener,
+    os::unix::fs::FileTypeExt,
+    path::Path,
+    time::SystemTime,
+};
+
+use serde::Serialize;
+
+use super::{Report, count};
+use crate::{
+    config::{Apns, Config, Listen},
+    mailbox::source::Listing,
+    registry::{Store, StoreError, service::spill_path, sqlite::SqliteStore},
+    sink::apns::{
+        credential::roots,
+        settings::{self, Loaded},
+    },
+    unix_socket,
+};
+
+/// From here on the end of a certificate is worth a word: days.
+const SOON: u64 = 30;
+
+/// `[apns]`.
+#[derive(Debug, Serialize)]
+pub(super) struct ApnsReport {
+    subject: Option<String>,
+    topic: Option<String>,
+    environment: Option<String>,
+    endpoint: String,
+    days_left: Option<u64>,
+}
+
+/// `[registry]`.
+#[derive(Debug, Serialize)]
+pub(super) struct RegistryReport {
+    database: String,
+    registrations: usize,
+    users: usize,
+    suspended: usize,
+}
+
+/// One socket of `[listen]`.
+#[derive(Debug, Serialize)]
+pub(super) struct ListenReport {
+    listener: &'static str,
+    address: String,
+}
+
+impl Report {
+    pub(super) fn apns(&mut self, config: &Config) {
+        let Some(apns) = &config.apns else { return };
+        let topic = config.apns.as_ref().and_then(|apns| apns.topic.as_ref()).map(ToString::to_string);
+        let mut report =
+            ApnsReport { topic, subject: None, environment: None, endpoint: String::new(), days_left: None };
+        match settings::load(apns) {
+            Ok(loaded) => self.credential(&loaded, apns, &mut report),
+            Err(unusable) => {
+                self.problem(format!("no push can go to Apple: {}", unusable.message), unusable.hint)
+            }
+        }
+        if let Err(error) = roots(apns.ca_file.as_deref()) {
+            self.problem(error.to_string(), error.hint());
+        }
+        self.topic.clone_from(&report.topic);
+        self.apns = Some(report);
+    }
+
+    fn credential(&mut self, loaded: &Loaded, apns: &Apns, report: &mut ApnsReport) {
+        let Loaded { credential, environment, mismatch } = loaded;
+        let now = SystemTime::now();
+        for warning in credential.warnings() {
+            self.warning(warning.to_string(), warning.hint());
+        }
+        if let Some(mismatch) = mismatch {
+            self.problem(mismatch.clone(), "leave `environment` out, or get a certificate for the other one");
+        }
+        if let Some(problem) = credential.problem_at(now) {
+            self.problem(problem.to_string(), problem.hint());
+        } else if let Some(days) = credential.days_left(now).filter(|days| *days <= SOON) {
+            self.warning(
+                format!(
+                    "the certificate ends in {}",
+                    count(usize::try_from(days).unwrap_or(usize::MAX), "day")
+                ),
+                "put the new one in its place: the daemon takes it up by itself",
+            );
+        }
+        let topics = credential.topics();
+        match (&report.topic, credential.topic()) {
+            (Some(topic), _) if !topics.is_empty() && !topics.contains(topic) => self.problem(
+                format!("the certificate is not for the topic `{topic}`, but for {}", topics.join(", ")),
+                "leave `topic` out: it is in the certificate",
+            ),
+            (None, None) => self.problem(
+                "the certificate names no topic".to_owned(),
+                "it must be one for `com.apple.mobilemail.push.…`, which has the topic as the user id of its subject; or set `topic`",
+            ),
+            (None, Some(topic)) => report.topic = Some(topic.to_owned()),
+            (Some(_), _) => {}
+        }
+        report.subject = Some(credential.subject().to_owned());
+        report.environment = Some(environment.to_string());
+        report.endpoint = settings::endpoint(apns, *environment).to_string();
+        report.days_left = credential.days_left(now);
+    }
+
+    pub(super) fn registry(&mut self, config: &Config) {
+        let Some(registry) = &config.registry else { return };
+        let mut report = RegistryReport {
+            database: registry.database.display().to_string(),
+            registrations: 0,
+            users: 0,
+            suspended: 0,
+        };
+        if registry.database.exists() {
+            match self.registrations(&registry.database, &mut report) {
+                Ok(()) => {}
+                Err(error) => {
+                    self.problem(format!("the registry cannot be used: {error}"), error.hint());
+                }
+            }
+        } else {
+            let folder = registry.database.parent().unwrap_or(Path::new("/"));
+            if let Err(error) = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK) {
+                self.problem(
+                    format!("the registry cannot be made in `{}`: {error}", folder.display()),
+                    crate::path_access::hint(folder, &error.into()),
+                );
+            }
+        }
+        let spill = spill_path(&registry.database);
+        if let Ok(text) = fs::read_to_string(&spill) {
+            let lines = text.lines().count();
+            self.warning(
+                format!("{} not in the registry yet, but in `{}`", count(lines, "registration"), spill.display()),
+                "the disk did not take them; the daemon writes them when it can, and its log says why it could not",
+            );
+        }
+        self.registry = Some(report);
+    }
+
+    fn registrations(&mut self, database: &Path, report: &mut RegistryReport) -> Result<(), StoreError> {
+        let mut topics: BTreeMap<String, usize> = BTreeMap::new();
+        let mut last_user = None;
+        SqliteStore::open_read_only(database)?.for_each(&mut |registration| {
+            report.registrations += 1;
+            report.suspended += usize::from(!registration.state.is_live());
+            if last_user.as_ref() != Some(&registration.key.user) {
+                report.users += 1;
+                last_user = Some(registration.key.user);
+            }
+            if let Some(topic) = registration.topic {
+                *topics.entry(topic.to_string()).or_default() += 1;
+            }
+        })?;
+        if let Some(ours) = &self.topic {
+            let others: Vec<_> = topics.iter().filter(|(topic, _)| *topic != ours).collect();
+            let waiting: usize = others.iter().map(|(_, devices)| **devices).sum();
+            if let Some((topic, _)) = others.first() {
+                self.warning(
+                    format!("{} told another topic than `{ours}`, such as `{topic}`, and get no push until they come back", match waiting {
+                        1 => "1 device was".to_owned(),
+                        _ => format!("{waiting} devices were"),
+                    }),
+                    "a phone that is used comes back within a day, and then takes pushes on the new topic",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// How many mailboxes have a user with a device. All of them if the registry cannot be read.
+    pub(super) fn registered(&self, config: &Config, listing: &Listing) -> usize {
+        let mut users = HashSet::new();
+        let read = config.registry.as_ref().is_some_and(|registry| {
+            let store = SqliteStore::open_read_only(&registry.database);
+            store
+                .and_then(|mut store| {
+                    store.live_users(&mut |user| {
+                        users.insert(user);
+                    })
+                })
+                .is_ok()
+        });
+        let mailboxes = listing.mailboxes.iter();
+        if !read {
+            return mailboxes.len();
+        }
+        mailboxes.filter(|mailbox| mailbox.names.iter().any(|(name, _)| users.contains(name))).count()
+    }
+
+    pub(super) fn write_apns(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        if let Some(apns) = &self.apns {
+            let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+            write!(out, "sink           apns: {}, topic {}", or_none(&apns.subject), or_none(&apns.topic))?;
+            if let Some(environment) = &apns.environment {
+                write!(out, ", {environment} at {}", apns.endpoint)?;
+            }
+            match apns.days_left {
+                Some(days) => writeln!(out, ", {days} days left")?,
+                None => writeln!(out)?,
+            }
+        }
+        if let Some(RegistryReport { database, registrations, users, suspended }) = &self.registry {
+            let devices = count(*registrations, "device");
+            write!(out, "registry       {database}: {devices} of {}", count(*users, "user"))?;
+            match suspended {
+                0 => writeln!(out)?,
+                suspended => writeln!(out, ", {suspended} suspended")?,
+            }
+        }
+        for ListenReport { listener, address } in &self.listen {
+            writeln!(out, "registrations  {listener} at {address}")?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn listen(&mut self, config: &Config) {
+        let Some(listen) = &config.listen else { return };
+        for (listener, path) in listen.sockets() {
+            self.listen.push(ListenReport { listener, address: path.display().to_string() });
+            self.socket_to_bind(path);
+        }
+        if let Some(address) = listen.xaps_http {
+            self.listen.push(ListenReport { listener: "xaps-http", address: address.to_string() });
+            if !address.ip().is_loopback() {
+                self.warning(
+                    format!(
+                        "{address} is not a loopback address: whoever reaches it can register for anybody"
+                    ),
+                    "let a firewall allow only the mail servers",
+                );
+            }
+            if !self.running
+                && let Err(error) = TcpListener::bind(address)
+            {
+                self.problem(
+                    format!("cannot listen on {address}: {error}"),
+                    "is another daemon, such as xapsd, still running there?",
+                );
+            }
+        }
+        self.accounts(listen);
+    }
+
+    fn socket_to_bind(&mut self, path: &Path) {
+        match fs::symlink_metadata(path) {
+            Ok(found) if !found.file_type().is_socket() => self.problem(
+                format!("`{}` is there already, and is no socket", path.display()),
+                "name another path, or remove it if it is not needed",
+            ),
+            Ok(_) if !self.running && unix_socket::is_live(path) => self.problem(
+                format!("`{}` is in use: somebody listens there", path.display()),
+                "stop the other daemon that takes registrations, or name another path",
+            ),
+            _ => {
+                let folder = path.parent().unwrap_or(Path::new("/"));
+                if let Err(error) = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK) {
+                    self.problem(
+                        format!("`{}` cannot be made: {error}", path.display()),
+                        crate::path_access::hint(folder, &error.into()),
+                    );
+                }
+            }
+        }
+    }
+
+    fn accounts(&mut self, listen: &Listen) {
+        if let Some(group) = &listen.group
+            && !matches!(nix::unistd::Group::from_name(group), Ok(Some(_)))
+        {
+            self.problem(
+                format!("there is no group `{group}`"),
+                "set `group` under [listen] to the group of Dovecot's processes, or leave it out",
+            );
+        }
+        for peer in &listen.peers {
+            if !matches!(nix::unistd::User::from_name(peer), Ok(Some(_))) {
+                self.warning(
+                    format!("there is no user `{peer}` to take registrations from"),
+                    "set `peers` under [listen] to the user that Dovecot's imap and lmtp processes run as, such as `vmail`",
+                );
+            }
+        }
+    }
+}
