@@ -247,6 +247,9 @@ impl Daemon {
 
     /// Hands what a backend has to the pipeline. False if there was nothing.
     fn read(&mut self, fallback: bool) -> Result<bool, DaemonError> {
+        if let Some(live) = self.network.as_ref().and_then(Network::live_now) {
+            self.told(live);
+        }
         let now = Instant::now();
         let Self { watching, pipeline, upkeep, config, .. } = self;
         let mut errands = Vec::new();
@@ -352,13 +355,13 @@ impl Daemon {
                 // First everybody, then what came since then of one or the other.
                 if let Some(Live::All(users)) = live.get(&None) {
                     apns.registered().set_all(users.iter());
-                    concerned.extend(pipeline.map.ids());
+                    concerned.extend(pipeline.map.ids().map(|id| (id, false)));
                 }
                 for (user, live) in &live {
                     if let (Some(user), Live::User(has_device)) = (user, live)
                         && apns.registered().set(user, *has_device)
                     {
-                        concerned.extend(pipeline.map.by_name(user.as_str()));
+                        concerned.extend(pipeline.map.by_name(user.as_str()).map(|id| (id, *has_device)));
                     }
                 }
                 if pipeline.only_registered {
@@ -432,7 +435,7 @@ impl Daemon {
         let only_registered =
             new.watch.mailboxes == WatchedMailboxes::Registered && self.pipeline.apns.is_some();
         if std::mem::replace(&mut self.pipeline.only_registered, only_registered) != only_registered {
-            let all: Vec<_> = self.pipeline.map.ids().collect();
+            let all: Vec<_> = self.pipeline.map.ids().map(|id| (id, false)).collect();
             self.upkeep.watch_wanted(all, &mut self.watching, &mut self.pipeline);
         }
         self.pipeline.debouncer.set_intervals(new.debounce);

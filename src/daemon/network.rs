@@ -131,6 +131,17 @@ impl Network {
         }
     }
 
+    /// Who has a device, if that has changed. A client has its answer after this is there, so whoever looks here before reading events
+    /// knows of every device that registered before them.
+    pub(super) fn live_now(&self) -> Option<FromNetwork> {
+        let live = self.events.take_now();
+        if live.is_empty() {
+            return None;
+        }
+        self.pass_on(&live);
+        Some(FromNetwork::Live(live))
+    }
+
     /// What is pending for users without a device is dropped.
     fn pass_on(&self, live: &FxHashMap<Option<Username>, Live>) {
         if let Some(Live::All(users)) = live.get(&None) {

@@ -121,17 +121,17 @@ impl Upkeep {
         });
     }
 
-    /// Arms what is to be watched and is not, and the other way round: somebody has registered a device, or has none any more.
+    /// Arms what is to be watched and is not, and the other way round: somebody has registered a device, or has none any more. For a
+    /// device that has registered just now (`is_news`) the mailbox is looked into: mail may have come before the watch.
     pub(super) fn watch_wanted(
         &mut self,
-        mailboxes: impl IntoIterator<Item = MailboxId>,
+        mailboxes: impl IntoIterator<Item = (MailboxId, bool)>,
         watching: &mut Watching,
         pipeline: &mut Pipeline,
     ) {
-        for id in mailboxes {
+        for (id, is_news) in mailboxes {
             match (pipeline.is_wanted(id), watching.is_watched(id)) {
-                // What it holds is no news: the phone that registers looks at it.
-                (true, false) => self.to_arm.push_back((id, false)),
+                (true, false) => self.to_arm.push_back((id, is_news)),
                 (false, true) => {
                     watching.disarm_mailbox(id);
                     pipeline.forget(id);

@@ -44,6 +44,13 @@ impl Config {
         self
     }
 
+    /// Takes a whole table out.
+    #[must_use]
+    pub(crate) fn without(mut self, table: &str) -> Self {
+        self.tables.remove(table);
+        self
+    }
+
     /// The same configuration in another file.
     #[must_use]
     pub(crate) fn at(mut self, path: impl Into<PathBuf>) -> Self {

@@ -17,6 +17,7 @@
 //! what must not happen is shown by a fence. A slow machine makes the tests slow, not red.
 #![allow(dead_code, reason = "a toolbox: not every helper has a user in every state of the tests")]
 
+mod apns;
 mod cli;
 mod config;
 mod daemon;
@@ -29,6 +30,7 @@ mod site;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) use self::apns::{Apns, apns_simulator};
 pub(crate) use self::cli::{Run, bound_by_modes, pushmaild, pushmaild_in, with_20_watches};
 pub(crate) use self::config::Config;
 pub(crate) use self::daemon::{Daemon, Launch};
