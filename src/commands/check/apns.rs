@@ -61,7 +61,7 @@ impl Report {
         match settings::load(apns) {
             Ok(loaded) => self.credential(&loaded, apns, &mut report),
             Err(unusable) => {
-                self.problem(format!("no push can go to Apple: {}", unusable.message), unusable.hint)
+                self.problem(format!("no push can go to Apple: {}", unusable.message), unusable.hint);
             }
         }
         if let Err(error) = roots(apns.ca_file.as_deref()) {
