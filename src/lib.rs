@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! config → MailboxMap → watcher ─WatchEvent→ classifier ─Kind→ debouncer ─MailboxReady→ sink
+//!                                      listener ─Change→ registry ←look-up─ sink::apns ─┘
 //! ```
 //!
 //! `maildir`, `classifier`, `debouncer`, `proto`, `backoff` and the grammar parts of `mailbox` are pure: no I/O, and time is a

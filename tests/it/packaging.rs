@@ -101,7 +101,7 @@ mod systemd {
         for (right, wrong) in [
             ("ProtectSystem=strict", "ProtectSytem=strict"),
             ("WatchdogSec=60s", "WatchdogSec=60 parsecs"),
-            ("@chown ", "@shown "),
+            ("@keyring ", "@key-ring "),
         ] {
             let text = runnable_unit();
             assert!(text.contains(right), "`{right}` is in the unit");
@@ -514,7 +514,16 @@ mod examples {
     fn check_accepts_every_example() {
         let examples = examples();
         let names: Vec<_> = examples.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["everything.toml", "family-mac.toml", "linux-dovecot.toml", "os-x-server.toml"]);
+        assert_eq!(
+            names,
+            [
+                "everything.toml",
+                "family-mac.toml",
+                "linux-apns.toml",
+                "linux-dovecot.toml",
+                "os-x-server.toml"
+            ]
+        );
         for (name, text) in &examples {
             let (status, said) = check(text);
             // 1: it is valid, but the folders and sockets in it are not on this machine.
@@ -544,9 +553,27 @@ mod examples {
     fn everything_has_every_key() {
         let (_, keys) = tables_and_keys(&project_text("examples/everything.toml"));
         let expected = [
+            "apns.ca-file",
+            "apns.certificate",
+            "apns.change-priority",
+            "apns.endpoint",
+            "apns.environment",
+            "apns.key",
+            "apns.new-mail-priority",
+            "apns.password-file",
+            "apns.proxy",
+            "apns.topic",
             "debounce.change-max-wait",
             "debounce.change-quiet",
             "debounce.new-mail-interval",
+            "listen.allow-remote",
+            "listen.group",
+            "listen.mode",
+            "listen.peers",
+            "listen.push-notify-datagram",
+            "listen.push-notify-stream",
+            "listen.xaps-http",
+            "listen.xaps-socket",
             "mailboxes.mail-location",
             "mailboxes.map-file",
             "mailboxes.passwd.maildir",
@@ -556,7 +583,11 @@ mod examples {
             "mailboxes.users",
             "push-notify.dialect",
             "push-notify.socket",
+            "registry.devices-per-user",
+            "registry.expire",
+            "registry.url",
             "watch.backend",
+            "watch.mailboxes",
             "watch.poll-interval",
             "watch.sweep-interval",
         ];
