@@ -153,7 +153,7 @@ struct Daemon {
     watching: Watching,
     pipeline: Pipeline,
     upkeep: Upkeep,
-    /// None without [apns] and [listen].
+    /// None without `[apns]` and `[listen]`.
     network: Option<Network>,
     /// What comes after the last read.
     next_read: NextRead,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustc_hash::FxHashMap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -40,8 +40,10 @@ use crate::{
 
 /// Questions on their way to the thread that has the map; more than that many clients wait for their turn.
 const QUESTIONS: usize = 256;
-/// How long the thread may take to end: answers to clients, and what is on the wire.
-const END: Duration = Duration::from_secs(1);
+/// How long the first clients wait for a credential that is on a slow disk, before they are answered with the last topic that is known.
+const FIRST_TOPIC: Duration = Duration::from_millis(800);
+/// How long the thread may take to end: answers to clients, which cut themselves off after a second, and what is on the wire.
+const END: Duration = Duration::from_millis(1200);
 
 /// What the thread is told.
 enum Told {
@@ -101,8 +103,14 @@ impl Network {
         let thread = thread::Builder::new().name("network".to_owned()).spawn(move || {
             runtime.block_on(async move {
                 let stop = CancellationToken::new();
+                let (topic_is_set, topic) = oneshot::channel();
+                let task = tokio::spawn(task.run(telling, topic_is_set));
+                // The sockets are bound, and clients wait there. A phone that got an error would stay away for a day.
+                let _ = tokio::time::timeout(FIRST_TOPIC, topic).await;
                 let listeners = bound.map(|bound| bound.serve(intake, &stop));
-                task.run(telling).await;
+                if let Err(error) = task.await {
+                    std::panic::resume_unwind(error.into_panic());
+                }
                 stop.cancel();
                 match listeners {
                     Some(Ok(serving)) => {
@@ -196,10 +204,11 @@ struct Task {
 
 impl Task {
     /// Until the other thread lets go.
-    async fn run(mut self, mut told: mpsc::UnboundedReceiver<Told>) {
+    async fn run(mut self, mut told: mpsc::UnboundedReceiver<Told>, topic_is_set: oneshot::Sender<()>) {
         let Some(apns) = self.apns.clone() else {
             // Registrations are taken for the day when there is a credential.
             self.set_topic(None).await;
+            let _ = topic_is_set.send(());
             while told.recv().await.is_some() {}
             return;
         };
@@ -207,6 +216,7 @@ impl Task {
         let mut settings = load(&apns).await;
         let mut credential = settings.link.as_ref().ok().map(|(_, credential)| Arc::clone(credential));
         self.set_topic(settings.topic.clone()).await;
+        let _ = topic_is_set.send(());
         let guard = self.guard().await;
         settings.topic = self.topic.borrow().as_ref().map(ToString::to_string);
         let (control, controls) = mpsc::channel(16);

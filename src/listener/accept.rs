@@ -5,10 +5,10 @@ use std::{future::Future, io, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::error;
 
 use super::{
     counters::{Asked, Listener},
@@ -21,6 +21,9 @@ use crate::{backoff::Backoff, unix_socket::BoundPath};
 /// When `accept` fails: most often there is no file descriptor left, and that takes a while.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// And how often the log says so.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// A connection with all that its task needs.
 #[derive(Debug)]
@@ -108,7 +111,7 @@ async fn accept_all<L: Source, F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-    let mut is_failing = false;
+    let mut told: Option<Instant> = None;
     loop {
         while connections.try_join_next().is_some() {}
         let mut place = desk.seats.keep(L::IS_TCP).await;
@@ -117,20 +120,16 @@ async fn accept_all<L: Source, F>(
             // The client has gone already.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => {
-                // Once, and not each time: the connection stays in the backlog, and so each try fails until there is room.
-                if !is_failing {
+                // Not each time: the connection stays in the backlog, and so each try fails until there is room.
+                if told.is_none_or(|told| told.elapsed() >= SILENCE) {
                     error!(listener = %on, %error, "{on} cannot accept connections, and tries again: {error}");
-                    is_failing = true;
+                    told = Some(Instant::now());
                 }
                 desk.seats.make_room();
                 sleep(backoff.failed(fastrand::f64())).await;
                 continue;
             }
         };
-        if is_failing {
-            info!(listener = %on, "{on} accepts connections again");
-            is_failing = false;
-        }
         backoff.reset();
         // A client that has gone already has no credentials on some systems.
         let Ok(speaker) = L::speaker(&stream, desk) else { continue };
@@ -148,9 +147,13 @@ async fn accept_all<L: Source, F>(
         });
         let desk = Arc::clone(desk);
         connections.spawn(async move {
+            let ended = async {
+                seat.ended().await;
+                desk.counters.count_ended(on);
+            };
             tokio::select! {
                 () = served => {}
-                () = seat.ended() => desk.counters.count_ended(on),
+                () = ended => {}
             }
             drop(place);
         });

@@ -19,11 +19,8 @@ use super::{
 use crate::{
     classifier::Kind,
     mailbox::mailbox_name,
-    proto::{
-        push_notify::Message,
-        xaps::{self, Topic},
-    },
-    registry::service::RegisterError,
+    proto::{push_notify::Message, xaps},
+    registry::{Topic, service::RegisterError},
 };
 
 /// Lines in the log about the refusals of one listener, before the rest of a period is only counted.
@@ -54,6 +51,23 @@ pub(super) const fn is_ours(error: &IntakeError) -> bool {
 struct Refusals {
     since: Option<Instant>,
     count: u64,
+}
+
+impl Refusals {
+    /// Counts one. Is it to have a line in the log?
+    fn add(&mut self, now: Instant) -> bool {
+        self.since.get_or_insert(now);
+        self.count += 1;
+        self.count <= LINES
+    }
+
+    /// At the end of a period: how many had no line.
+    fn end(&mut self, now: Instant) -> Option<u64> {
+        self.since.take_if(|since| now.saturating_duration_since(*since) >= PERIOD)?;
+        let untold = self.count.saturating_sub(LINES);
+        self.count = 0;
+        (untold > 0).then_some(untold)
+    }
 }
 
 impl Desk {
@@ -104,9 +118,7 @@ impl Desk {
                 },
             )
             .await
-            .and_then(|topic| {
-                topic.and_then(|topic| Topic::new(topic.as_str()).ok()).ok_or(IntakeError::NoTopic)
-            });
+            .and_then(|topic| topic.ok_or(IntakeError::NoTopic));
         self.done(on, speaker, Asked::Register, &request.username, registered)
     }
 
@@ -185,33 +197,40 @@ impl Desk {
         self.counters.count(on, asked, outcome);
         // Whoever may connect can have himself refused as often as he likes, and must not fill the disk with that.
         let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        let refusals = &mut all[on as usize];
-        refusals.since.get_or_insert_with(Instant::now);
-        refusals.count += 1;
-        if refusals.count <= LINES {
+        if all[on as usize].add(Instant::now()) {
             warn!(listener = %on, peer = %speaker, %error, "{on} {} a {asked} from {speaker}: {error}", outcome.as_str());
         }
     }
 
-    /// Tells of the refusals that had no line of their own.
-    fn sum_up(&self, now: Instant) {
-        let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        for (refusals, on) in all.iter_mut().zip(Listener::ALL) {
-            if refusals.since.is_some_and(|since| now.saturating_duration_since(since) >= PERIOD) {
-                let untold = refusals.count.saturating_sub(LINES);
-                if untold > 0 {
-                    warn!(listener = %on, count = untold, "{on} refused or failed {untold} more requests in the last minute");
+    /// Tells of the refusals that had no line of their own, until it is dropped.
+    pub(super) async fn sum_up(&self) {
+        loop {
+            sleep(PERIOD / 2).await;
+            let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            for (refusals, on) in all.iter_mut().zip(Listener::ALL) {
+                if let Some(untold) = refusals.end(Instant::now()) {
+                    warn!(listener = %on, count = untold, "{on}: and {untold} more requests that were refused or failed in the last minute");
                 }
-                *refusals = Refusals::default();
             }
         }
     }
+}
 
-    /// Sums up once in a period, until it is dropped.
-    pub(super) async fn keep_summing_up(&self) {
-        loop {
-            sleep(PERIOD / 2).await;
-            self.sum_up(Instant::now());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_refusals_have_a_line_each_and_the_others_one_together() {
+        let (mut refusals, mut now) = (Refusals::default(), Instant::now());
+        assert_eq!(refusals.end(now), None);
+        for _ in 0..2 {
+            assert_eq!((0..130).filter(|_| refusals.add(now)).count(), 10);
+            assert_eq!(refusals.end(now + PERIOD / 2), None);
+            now += PERIOD;
+            assert_eq!(refusals.end(now), Some(120));
         }
+        assert!(refusals.add(now));
+        assert_eq!(refusals.end(now + PERIOD), None, "all are told");
     }
 }

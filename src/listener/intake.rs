@@ -16,7 +16,7 @@ use crate::{
     registry::{
         DeviceError, Key, NewRegistration, Timestamp, Topic,
         change::Change,
-        service::{RegisterError, Registered, Registry},
+        service::{PATIENCE, RegisterError, Registered, Registry},
     },
 };
 
@@ -213,9 +213,11 @@ impl Intake {
         Ok(())
     }
 
-    /// Was a device of the user told that it would hear of this mailbox?
+    /// Was a device of the user told that it would hear of this mailbox? Nobody knows while the disk hangs, and the one who delivers
+    /// mail to the folder does not wait for that.
     async fn is_acknowledged(&self, user: &Username, mailbox: &str) -> bool {
-        let registrations = self.registry.of_users(vec![user.clone()]).await.unwrap_or_default();
+        let found = tokio::time::timeout(PATIENCE, self.registry.of_users(vec![user.clone()])).await;
+        let registrations = found.ok().and_then(Result::ok).unwrap_or_default();
         registrations.iter().any(|registration| registration.acknowledged.iter().any(|name| name == mailbox))
     }
 

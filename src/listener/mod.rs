@@ -208,7 +208,7 @@ impl Bound {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = desk.seats.watch() => {}
-                () = desk.keep_summing_up() => {}
+                () = desk.sum_up() => {}
             }
         });
         Ok(Serving { tasks, counters })

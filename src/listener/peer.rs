@@ -61,7 +61,7 @@ impl Peers {
             match User::from_name(name) {
                 Ok(Some(user)) => trusted.push(user.uid.as_raw()),
                 Ok(None) => {
-                    warn!(peer = %name.escape_debug(), "there is no user `{}`, and so `peers` trusts nobody of that name; reload when there is", name.escape_debug());
+                    warn!(peer = %name.escape_debug(), "there is no user `{}`, and so `peers` trusts nobody of that name; restart pushmaild when there is", name.escape_debug());
                 }
                 Err(error) => {
                     warn!(peer = %name.escape_debug(), %error, "the user `{}` of `peers` cannot be looked up, and is not trusted: {error}", name.escape_debug());

@@ -1,13 +1,13 @@
 //! push_notify records: one a datagram, or one a connection. There is no answer.
 
-use std::{io, os::fd::AsRawFd, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::{
     io::{AsyncReadExt, Interest},
     net::{UnixDatagram, UnixStream},
     sync::Semaphore,
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -70,12 +70,11 @@ impl Datagrams {
         }
         // Nobody can send any more; what was sent is in the socket. More than the kernel keeps is from one who has not noticed.
         drop(self._path);
+        // The runtime looks for what came while it did something else.
+        yield_now().await;
         for _ in 0..AT_ONCE {
-            match self.socket.try_io(Interest::READABLE, || inbox.receiver.receive(&self.socket, &desk.peers))
-            {
-                Ok((bytes, speaker)) => inbox.take(bytes, speaker),
-                Err(_) => break,
-            }
+            let Ok((bytes, speaker)) = inbox.receiver.receive(&self.socket, &desk.peers) else { break };
+            inbox.take(bytes, speaker);
         }
         let _ = timeout(desk.limits.grace, async { while inbox.tasks.join_next().await.is_some() {} }).await;
     }
@@ -102,6 +101,8 @@ impl Receiver {
     /// With nix and not with rustix, whose type for a pid cannot hold the 0 that a process in another container has.
     #[cfg(target_os = "linux")]
     fn receive(&mut self, socket: &UnixDatagram, peers: &Peers) -> io::Result<(usize, Speaker)> {
+        use std::os::fd::AsRawFd;
+
         use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
         let mut parts = [io::IoSliceMut::new(&mut self.buffer)];
@@ -111,22 +112,22 @@ impl Receiver {
             Some(&mut self.credentials),
             MsgFlags::MSG_DONTWAIT,
         )?;
-        let uid = message.cmsgs()?.find_map(|part| match part {
-            // The real uid, which the kernel puts there; only root can have another one put there.
-            ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.uid()),
-            _ => None,
+        // An error is that there was more than credentials: somebody sends file descriptors, which nobody in the field does.
+        let uid = message.cmsgs().ok().and_then(|mut parts| {
+            parts.find_map(|part| match part {
+                // The real uid, which the kernel puts there; only root can have another one put there.
+                ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.uid()),
+                _ => None,
+            })
         });
-        // The kernel has always told since before the socket had a name. If it ever does not, the sender is nobody.
+        // Otherwise the kernel tells always, since before the socket had a name. A sender that it does not tell is nobody.
         Ok((message.bytes, uid.map_or(Speaker::Other(u32::MAX), |uid| peers.speaker(uid))))
     }
 
     /// No credentials come with datagrams here. Who may write to the socket is let in, and that is for its mode to say.
     #[cfg(not(target_os = "linux"))]
     fn receive(&mut self, socket: &UnixDatagram, _: &Peers) -> io::Result<(usize, Speaker)> {
-        Ok((
-            rustix::net::recv(socket, &mut self.buffer, rustix::net::RecvFlags::DONTWAIT)?.1,
-            Speaker::Socket,
-        ))
+        Ok((socket.try_recv(&mut self.buffer)?, Speaker::Socket))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /register` | 200 with the topic and NULs behind it, see [`Topic::to_body`](crate::proto::xaps::Topic::to_body) |
+//! | `POST /register` | 200 with the topic and NULs behind it, see [`reply::body`] |
 //! | `POST /notify` | 200, even if nobody knows the user: the plugin writes an error into the mail log for anything else |
 //! | no such request | 400 with the reason; 413 if it is too large |
 //! | another path, another method | 404, 405 |
@@ -27,7 +27,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Bytes, Incoming},
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, ORIGIN},
     server::conn::http1,
     service::service_fn,
 };
@@ -45,7 +45,7 @@ use super::{
     peer::Speaker,
     seats::Seat,
 };
-use crate::proto::xaps::{BodyError, MAX_BODY, parse_notify, parse_register};
+use crate::proto::xaps::{BodyError, MAX_BODY, parse_notify, parse_register, reply};
 
 const ON: Listener = Listener::XapsHttp;
 /// The most of a request's head, and of what hyper reads ahead. The plugin's heads have 200 bytes.
@@ -93,6 +93,12 @@ async fn respond(
 ) -> Response<Full<Bytes>> {
     // The head may have come with the one before.
     seat.receiving();
+    desk.in_turn(speaker).await;
+    if request.headers().contains_key(ORIGIN) {
+        // A page in a browser on this machine must not register the device of whoever wrote it.
+        desk.malformed(ON, speaker, Asked::Unknown, &"it comes from a web page");
+        return plain(StatusCode::FORBIDDEN, "not for web pages\n");
+    }
     let asked = match request.uri().path() {
         "/register" => Asked::Register,
         "/notify" => Asked::Notify,
@@ -115,10 +121,9 @@ async fn respond(
         }
     };
     seat.answering();
-    desk.in_turn(speaker).await;
     let answered = if asked == Asked::Register {
         match parse_register(&body) {
-            Ok(request) => desk.register(ON, speaker, request).await.map(|topic| topic.to_body()),
+            Ok(request) => desk.register(ON, speaker, request).await.map(|topic| reply::body(&topic)),
             Err(error) => return bad_body(desk, speaker, asked, &error),
         }
     } else {

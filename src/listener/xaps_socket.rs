@@ -8,12 +8,13 @@
 //!
 //! The plugin by st3fan sends one line, and gives up after a second.
 
-use std::{future::Future, mem, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
+    task::yield_now,
 };
 
 use super::{
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::proto::xaps::{
     LineError, MAX_LINE, Request, parse_line,
-    reply::{LINE_DONE, error_line},
+    reply::{DONE_LINE, error_line, ok_line},
 };
 
 const ON: Listener = Listener::XapsSocket;
@@ -45,13 +46,14 @@ struct Answer {
 #[derive(Default)]
 struct Lines {
     buffer: Vec<u8>,
-    /// The buffer has no LF before here. 0 <= looked_at <= buffer.len()
+    /// Where the next line begins, and up to where it has no LF. 0 <= begin <= looked_at <= buffer.len()
+    begin: usize,
     looked_at: usize,
 }
 
 impl Lines {
     /// The next line, with its end. One that can only be too long comes without.
-    fn next(&mut self) -> Option<Vec<u8>> {
+    fn next(&mut self) -> Option<&[u8]> {
         let end = match self.buffer[self.looked_at..].iter().position(|&byte| byte == b'\n') {
             Some(at) => self.looked_at + at + 1,
             None if self.is_too_long() => self.buffer.len(),
@@ -60,14 +62,30 @@ impl Lines {
                 return None;
             }
         };
-        self.looked_at = 0;
-        // What is left moves to a buffer of its own, and is mostly nothing: clients that wait for answers send one line at a time.
-        let rest = self.buffer.split_off(end);
-        Some(mem::replace(&mut self.buffer, rest))
+        let line = &self.buffer[self.begin..end];
+        (self.begin, self.looked_at) = (end, end);
+        Some(line)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.begin == self.buffer.len()
     }
 
     fn is_too_long(&self) -> bool {
-        self.buffer.len() > MAX_LINE
+        self.buffer.len() - self.begin > MAX_LINE
+    }
+
+    /// The buffer, to append what comes.
+    fn room(&mut self) -> &mut Vec<u8> {
+        if self.begin > 0 {
+            self.buffer.drain(..self.begin);
+            self.looked_at -= self.begin;
+            self.begin = 0;
+            // A long line is no reason to keep its room while the connection is idle.
+            self.buffer.shrink_to(2 * CHUNK);
+        }
+        self.buffer.reserve(CHUNK);
+        &mut self.buffer
     }
 }
 
@@ -103,10 +121,9 @@ async fn converse(connection: Connection<UnixStream>) -> std::io::Result<()> {
             if has_ended {
                 break;
             }
-            if lines.buffer.is_empty() { seat.idle() } else { seat.receiving() }
+            if lines.is_empty() { seat.idle() } else { seat.receiving() }
         }
         let wants_more = !has_ended && !may_have_more;
-        lines.buffer.reserve(if wants_more { CHUNK } else { 0 });
         tokio::select! {
             Some(first) = answers.next() => {
                 let mut text = first.text;
@@ -119,20 +136,19 @@ async fn converse(connection: Connection<UnixStream>) -> std::io::Result<()> {
                 writer.write_all(text.as_bytes()).await?;
                 seat.answering();
             }
-            read = reader.read_buf(&mut lines.buffer), if wants_more => {
+            read = reader.read_buf(lines.room()), if wants_more => {
                 if read? == 0 {
                     has_ended = true;
-                    if !lines.buffer.is_empty() {
+                    if !lines.is_empty() {
                         // Half a request could be one that asks for something else.
                         desk.malformed(ON, speaker, Asked::Unknown, &"the line has no end");
                     }
                 }
             }
             () = stop.cancelled(), if !has_ended => {
-                // What the client has sent already is under way.
-                while lines.buffer.len() <= MAX_LINE && reader.try_read_buf(&mut lines.buffer).is_ok_and(|read| read > 0) {
-                    lines.buffer.reserve(CHUNK);
-                }
+                // What the client has sent already is under way, once the runtime has looked for it.
+                yield_now().await;
+                while !lines.is_too_long() && reader.try_read_buf(lines.room()).is_ok_and(|read| read > 0) {}
                 has_ended = true;
             }
         }
@@ -141,8 +157,8 @@ async fn converse(connection: Connection<UnixStream>) -> std::io::Result<()> {
 }
 
 /// The line is read at once, and so in the order of the lines; then it is worked on.
-fn answer(desk: Arc<Desk>, speaker: Speaker, line: Vec<u8>) -> impl Future<Output = Answer> + Send {
-    let request = parse_line(&line);
+fn answer(desk: Arc<Desk>, speaker: Speaker, line: &[u8]) -> impl Future<Output = Answer> + Send + use<> {
+    let request = parse_line(line);
     let line = line.len();
     async move {
         desk.in_turn(speaker).await;
@@ -153,10 +169,10 @@ fn answer(desk: Arc<Desk>, speaker: Speaker, line: Vec<u8>) -> impl Future<Outpu
 async fn respond(desk: &Desk, speaker: Speaker, request: Result<Request, LineError>) -> String {
     let answered = match request {
         Ok(Request::Register(request)) => {
-            desk.register(ON, speaker, request).await.map(|topic| topic.to_line())
+            desk.register(ON, speaker, request).await.map(|topic| ok_line(&topic))
         }
         Ok(Request::Notify(request)) => {
-            desk.notify(ON, speaker, &request).await.map(|()| LINE_DONE.to_owned())
+            desk.notify(ON, speaker, &request).await.map(|()| DONE_LINE.to_owned())
         }
         Err(error) => {
             desk.malformed(ON, speaker, Asked::Unknown, &error);

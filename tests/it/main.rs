@@ -9,6 +9,7 @@ mod devices;
 mod dovecot;
 mod faults;
 mod lifecycle;
+mod listeners;
 mod packaging;
 mod pure;
 mod simulator;

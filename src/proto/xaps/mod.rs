@@ -20,7 +20,6 @@ use thiserror::Error;
 
 pub use json::{BodyError, parse_notify, parse_register};
 pub use line::{LineError, parse_line};
-pub use reply::{Topic, TopicError};
 
 /// The most bytes of a line, its end included: a listener needs no larger buffer.
 pub const MAX_LINE: usize = 64 * 1024;

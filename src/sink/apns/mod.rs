@@ -103,11 +103,12 @@ impl Sink for ApnsSink {
     fn offer(&mut self, ready: &MailboxReady, map: &MailboxMap, _now: Instant) -> Outcome {
         let Folders { inbox, others } =
             self.folders.remove(&ready.mailbox).unwrap_or(Folders { inbox: true, others: Vec::new() });
-        let names: Vec<_> = map.names(ready.mailbox).cloned().collect();
         // Only users with a device are anybody else's affair.
-        if let Some(first) = names.first().cloned()
-            && self.has_device(ready.mailbox, map)
-        {
+        if !self.has_device(ready.mailbox, map) {
+            return Outcome::Handed;
+        }
+        let names: Vec<_> = map.names(ready.mailbox).cloned().collect();
+        if let Some(first) = names.first().cloned() {
             let changed = Changed { inbox, others, kind: ready.kind, since: ready.since };
             self.changes.put(first, (names, changed), join);
         }
