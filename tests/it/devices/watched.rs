@@ -41,7 +41,6 @@ fn the_first_device_arms_the_watches_and_the_last_one_disarms_them() {
     eventually("the watches are armed again", || (watches(daemon.pid()) == folders + 2).then_some(()));
     maildirs[7].deliver();
     assert_eq!(apns.nth(3).status, 200);
-    assert_eq!(apns.received().len(), 3);
 }
 
 #[test]
