@@ -11,6 +11,7 @@ use crate::{
         push_notify::{Arrival, DecodeError, Dialect, EncodeError, Message},
         xaps::{self, MAX_BODY, MAX_LINE, WriteError},
     },
+    registry::import::{self, Format, Owner},
 };
 
 /// What one target does with any bytes.
@@ -19,12 +20,46 @@ pub type Body = fn(&[u8]);
 /// All targets. A new one needs its function here, a file in `fuzz/fuzz_targets/`, a `[[bin]]` in `fuzz/Cargo.toml`, seeds in
 /// `fuzz/corpus/` and a line in the table of `fuzz/README.md`; the tests fail if one of the first four is forgotten.
 pub const TARGETS: &[(&str, Body)] = &[
+    ("import_file", import_file),
     ("mailbox_name", mailbox_name),
     ("map_file", map_file),
     ("push_notify_record", push_notify_record),
     ("xaps_http_body", xaps_http_body),
     ("xaps_line", xaps_line),
 ];
+
+pub fn import_file(data: &[u8]) {
+    let Ok(parsed) = import::parse(data) else { return };
+    // A binary property list may say the same more than once, but only so often.
+    assert!(parsed.found.len() + parsed.left.len() <= 2 * data.len(), "more than there is");
+    let one_line = |text: &str| assert!(!text.contains(char::is_control), "a message of one line: {text:?}");
+    for left in &parsed.left {
+        one_line(&left.what);
+        one_line(&left.why);
+    }
+    let mut written = String::from("first:ID,ab,s\n");
+    for found in &parsed.found {
+        one_line(&found.what);
+        one_line(&found.subtopic);
+        assert!(found.at.is_none_or(|at| at.0 > 0), "before 1970");
+        if let (Format::Pushnotify, Owner::User(user)) = (parsed.format, &found.owner) {
+            // 0 is no time, and has to be there: a subtopic that is a number would be one.
+            let at = found.at.map_or(0, |at| at.0 / 1000);
+            let (account, token) = (found.account.as_str(), found.token.to_hex());
+            written.push_str(&format!("{user}:{account},{token},{},{at}\n", found.subtopic));
+        }
+    }
+    if parsed.format == Format::Pushnotify {
+        let again = import::parse(written.as_bytes()).expect("what was read can be written");
+        assert_eq!((again.found.len(), again.left.len()), (parsed.found.len() + 1, 0));
+        for (again, found) in again.found[1..].iter().zip(&parsed.found) {
+            assert_eq!(
+                (&again.owner, &again.account, &again.token, &again.subtopic, again.at),
+                (&found.owner, &found.account, &found.token, &found.subtopic, found.at)
+            );
+        }
+    }
+}
 
 pub fn mailbox_name(data: &[u8]) {
     let text = String::from_utf8_lossy(data);

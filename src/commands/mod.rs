@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod check;
+mod devices;
 mod listen;
 mod output;
 mod push;
@@ -27,6 +28,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Push { config, user, json } => push::run(&config.config, &user, json),
         Command::Send { config, users } => send::run(&config.config, &users),
         Command::Listen(arguments) => listen::run(&arguments),
+        Command::Devices { command } => devices::run(command),
     }
 }
 

@@ -48,6 +48,11 @@ pub(super) fn json(exit: Exit, document: &impl Serialize) -> Exit {
     })
 }
 
+/// A number of things.
+pub(super) fn count(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Shows how far something long has come, on a terminal only.
 pub(super) struct Progress {
     what: &'static str,
@@ -61,7 +66,14 @@ impl Progress {
     }
 
     pub(super) fn at(&mut self, done: usize) {
-        if done % 4096 == 4095 && io::stderr().is_terminal() {
+        if done % 4096 == 4095 {
+            self.show(done);
+        }
+    }
+
+    /// For steps that are rare by themselves.
+    pub(super) fn show(&mut self, done: usize) {
+        if done > 0 && io::stderr().is_terminal() {
             self.shown = true;
             let _ = write!(io::stderr(), "\r{} {done} of {}", self.what, self.total);
         }

@@ -23,6 +23,17 @@ pub struct Registry {
     pub devices_per_user: usize,
 }
 
+/// For the commands that change the registry: it is where it is, also if nothing in the configuration needs it yet.
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            database: PathBuf::from(DEFAULT_URL.trim_start_matches("sqlite://")),
+            expire: DEFAULT_EXPIRE,
+            devices_per_user: DEVICES_PER_USER,
+        }
+    }
+}
+
 impl Check<'_> {
     pub(super) fn registry(&self, raw: raw::Registry) -> Result<Registry, ConfigError> {
         let database = match &raw.url {

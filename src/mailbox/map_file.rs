@@ -134,7 +134,7 @@ pub fn parse(bytes: &[u8]) -> Result<MapFile, MapFileError> {
 }
 
 /// Splits at the first colon that white space or a slash follows, else at the first colon.
-fn split(content: &str) -> Option<(&str, &str)> {
+pub(crate) fn split(content: &str) -> Option<(&str, &str)> {
     let end = content
         .match_indices(':')
         .map(|(at, _)| at)

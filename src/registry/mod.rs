@@ -7,6 +7,7 @@
 
 pub mod change;
 pub mod device;
+pub mod import;
 pub mod life;
 pub mod reader;
 pub mod service;

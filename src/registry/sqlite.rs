@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -42,17 +43,13 @@ impl SqliteStore {
             // Apart from SQLite's own words for it, which do not name the folder.
             fs::metadata(folder).map_err(|error| StoreError::Io { path: folder.to_owned(), error })?;
         }
-        let is_new = !path.exists();
+        if !path.exists() {
+            create(path).map_err(|error| StoreError::Io { path: path.to_owned(), error })?;
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut store = Self::connect(path, flags)?;
-        if is_new {
-            // Tokens are nobody else's affair. The -wal and the -shm take the mode of the database.
-            use std::os::unix::fs::PermissionsExt;
-            fs::set_permissions(path, fs::Permissions::from_mode(0o640))
-                .map_err(|error| StoreError::Io { path: path.to_owned(), error })?;
-        }
         store.migrate()?;
         Ok(store)
     }
@@ -197,17 +194,45 @@ impl Store for SqliteStore {
     }
 
     fn backup(&mut self, to: &Path) -> Result<(), StoreError> {
-        if let Ok(true) | Err(_) = to.try_exists() {
-            let error = io::Error::new(io::ErrorKind::AlreadyExists, "there is something already");
-            return Err(StoreError::Io { path: to.to_owned(), error });
-        }
-        self.sql(|connection| connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]))?;
-        // It has what the original has, and so is for the same eyes.
-        let copied = fs::metadata(&self.path).and_then(|found| fs::set_permissions(to, found.permissions()));
-        copied
-            .and_then(|()| fs::File::open(to)?.sync_all())
-            .map_err(|error| StoreError::Io { path: to.to_owned(), error })
+        let failed = |error| StoreError::Io { path: to.to_owned(), error };
+        // Whatever has the name already stays: not even a link is followed. SQLite takes an empty file, and from the start nobody else
+        // can read this one.
+        let file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(failed)?;
+        let name = to.to_str().ok_or_else(|| io::Error::other("the path is not UTF-8")).map_err(failed);
+        let copied = name
+            .and_then(|name| self.sql(|connection| connection.execute("VACUUM INTO ?1", [name])))
+            .and_then(|_| {
+                // It has what the original has, and so is for the same eyes.
+                let mode = fs::metadata(&self.path).map(|found| found.permissions());
+                mode.and_then(|mode| file.set_permissions(mode))
+                    .and_then(|()| file.sync_all())
+                    .map_err(failed)
+            });
+        copied.inspect_err(|_| {
+            let _ = fs::remove_file(to);
+        })
     }
+}
+
+/// Makes the file, empty, which SQLite takes as a new database. The -wal and the -shm take its mode, and its owner if root makes them.
+fn create(path: &Path) -> io::Result<()> {
+    // Tokens are nobody else's affair.
+    let file = match fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(path) {
+        Ok(file) => file,
+        // Two processes may start at once.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.exists() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    // Root may be first here with `devices import`, and the daemon has to write to it afterwards, which is who owns the folder.
+    let folder =
+        fs::metadata(path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+    if rustix::process::geteuid().is_root() && folder.uid() != 0 {
+        fchown(&file, Some(folder.uid()), Some(folder.gid())).inspect_err(|_| {
+            let _ = fs::remove_file(path);
+        })?;
+    }
+    Ok(())
 }
 
 struct SqliteTransaction<'a> {

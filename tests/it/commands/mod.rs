@@ -1,6 +1,7 @@
 //! The commands beside `run`, as people and scripts use them.
 
 mod check;
+mod devices;
 mod listen;
 mod send;
 mod users;

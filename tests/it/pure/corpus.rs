@@ -59,9 +59,12 @@ fn no_target_is_forgotten() {
 #[test]
 fn captures_are_in_the_corpus() {
     let transcripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
-    for (folder, target) in
-        [("push_notify", "push_notify_record"), ("xaps-http", "xaps_http_body"), ("xaps-socket", "xaps_line")]
-    {
+    for (folder, target) in [
+        ("import", "import_file"),
+        ("push_notify", "push_notify_record"),
+        ("xaps-http", "xaps_http_body"),
+        ("xaps-socket", "xaps_line"),
+    ] {
         let seeds: Vec<Vec<u8>> = entries(&format!("corpus/{target}"))
             .iter()
             .map(|path| fs::read(path).expect("a seed can be read"))
