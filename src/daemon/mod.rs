@@ -4,43 +4,40 @@
 //! watcher ─WatchEvent→ classifier ─Kind→ debouncer ─MailboxReady→ sinks        (pipeline.rs)
 //!    ↑ armed, looked at                      ↑ changes that no event told of
 //! watching.rs ←──────────── upkeep.rs ←── jobs.rs (other threads: map, looks)
+//!                                         network.rs ─→ told.rs (another thread: devices, hints)
 //! ```
 
 mod comparison;
+mod error;
 mod jobs;
 mod network;
 mod parents;
 mod pipeline;
 mod records;
+mod told;
 mod upkeep;
 mod watching;
 
 use std::{
     future::poll_fn,
     io,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::{
     classifier::Op,
-    config::{Config, ConfigError, WatchedMailboxes},
-    instance_lock::{InstanceLock, LockError},
-    listener::{
-        ListenError,
-        intake::{Hint, MaildirOf},
-    },
-    mailbox::source::SourceError,
-    registry::service::Live,
+    config::{Config, WatchedMailboxes},
+    instance_lock::InstanceLock,
     service_manager,
     sink::push_notify::PushNotifySink,
     watcher::{self, Target, WatchEvent, Watcher},
 };
 
+pub use self::error::DaemonError;
 use self::{
     jobs::{Done, Why},
     network::{FromNetwork, Network},
@@ -61,59 +58,6 @@ const DRAIN: Duration = Duration::from_secs(4);
 const LOOK_AT_OTHERS: Duration = Duration::from_millis(20);
 /// How often the start says that it goes on.
 const START_PROGRESS: Duration = Duration::from_secs(5);
-
-/// What ends the daemon with an error.
-#[derive(Debug, Error)]
-pub enum DaemonError {
-    /// The configuration is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// There is nothing to push to.
-    #[error("{}: there is no sink to push to", .0.display())]
-    NoSink(PathBuf),
-    /// A socket for registrations cannot be bound.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// Another one runs.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// A source of the map cannot be read at the start.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The backend cannot be opened, or is broken.
-    #[error("the {backend} backend cannot be used: {error}")]
-    Watcher {
-        /// Its name.
-        backend: &'static str,
-        /// Why.
-        error: io::Error,
-    },
-    /// The system refuses something that every process gets.
-    #[error("cannot start: {0}")]
-    System(#[from] io::Error),
-}
-
-impl DaemonError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Config(error) => error.hint().to_owned(),
-            Self::NoSink(_) => {
-                "add a table [push-notify] with the `socket` of the push daemon, or [apns] with a certificate"
-                    .to_owned()
-            }
-            Self::Listen(error) => error.hint(),
-            Self::Lock(error) => error.hint(),
-            Self::Source(error) => error.hint(),
-            Self::Watcher { error, .. } if error.raw_os_error() == Some(libc::EMFILE) => {
-                "too many inotify instances: raise `sysctl fs.inotify.max_user_instances`".to_owned()
-            }
-            Self::Watcher { .. } => "`backend = \"poll\"` works everywhere".to_owned(),
-            Self::System(_) => "see the error above".to_owned(),
-        }
-    }
-}
 
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
@@ -342,51 +286,6 @@ impl Daemon {
         let Self { watching, pipeline, upkeep, .. } = self;
         upkeep.job_done(done, watching, pipeline, Instant::now());
         Ok(())
-    }
-
-    /// Takes what the network thread has to tell.
-    fn told(&mut self, told: FromNetwork) {
-        let now = Instant::now();
-        let Self { watching, pipeline, upkeep, .. } = self;
-        match told {
-            FromNetwork::Live(live) => {
-                let Some(apns) = &mut pipeline.apns else { return };
-                let mut concerned = Vec::new();
-                // First everybody, then what came since then of one or the other.
-                if let Some(Live::All(users)) = live.get(&None) {
-                    apns.registered().set_all(users.iter());
-                    concerned.extend(pipeline.map.ids().map(|id| (id, false)));
-                }
-                for (user, live) in &live {
-                    if let (Some(user), Live::User(has_device)) = (user, live)
-                        && apns.registered().set(user, *has_device)
-                    {
-                        concerned.extend(pipeline.map.by_name(user.as_str()).map(|id| (id, *has_device)));
-                    }
-                }
-                if pipeline.only_registered {
-                    upkeep.watch_wanted(concerned, watching, pipeline);
-                }
-            }
-            FromNetwork::Hints(hints) => {
-                for (user, Hint { inbox, others }) in hints {
-                    let Some(id) = pipeline.map.by_name(user.as_str()) else { continue };
-                    // What happens to a watched INBOX is known already; nothing is pushed twice.
-                    if let Some(kind) = inbox.filter(|_| !watching.has_events(id)) {
-                        pipeline.note(id, kind, now);
-                    }
-                    if !others.is_empty() {
-                        pipeline.note_others(id, others, now);
-                    }
-                }
-            }
-            FromNetwork::Question(MaildirOf { user, reply }) => {
-                let id = pipeline.map.by_name(user.as_str());
-                let maildir = id.and_then(|id| pipeline.map.maildir(id)).map(Path::to_owned);
-                // A client that did not wait is gone.
-                let _ = reply.send(maildir);
-            }
-        }
     }
 
     /// SIGHUP: the whole new configuration is built first, and on any error the old one stays.

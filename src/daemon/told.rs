@@ -1,0 +1,56 @@
+//! What the network thread tells the one that watches Maildirs: who has a device, and what plugins say happened.
+
+use std::{path::Path, time::Instant};
+
+use super::{Daemon, network::FromNetwork};
+use crate::{
+    listener::intake::{Hint, MaildirOf},
+    registry::service::Live,
+};
+
+impl Daemon {
+    /// Takes what the network thread has to tell.
+    pub(super) fn told(&mut self, told: FromNetwork) {
+        let now = Instant::now();
+        let Self { watching, pipeline, upkeep, .. } = self;
+        match told {
+            FromNetwork::Live(live) => {
+                let Some(apns) = &mut pipeline.apns else { return };
+                let mut concerned = Vec::new();
+                // First everybody, then what came since then of one or the other.
+                if let Some(Live::All(users)) = live.get(&None) {
+                    apns.registered().set_all(users.iter());
+                    concerned.extend(pipeline.map.ids().map(|id| (id, false)));
+                }
+                for (user, live) in &live {
+                    if let (Some(user), Live::User(has_device)) = (user, live)
+                        && apns.registered().set(user, *has_device)
+                    {
+                        concerned.extend(pipeline.map.by_name(user.as_str()).map(|id| (id, *has_device)));
+                    }
+                }
+                if pipeline.only_registered {
+                    upkeep.watch_wanted(concerned, watching, pipeline);
+                }
+            }
+            FromNetwork::Hints(hints) => {
+                for (user, Hint { inbox, others }) in hints {
+                    let Some(id) = pipeline.map.by_name(user.as_str()) else { continue };
+                    // What happens to a watched INBOX is known already; nothing is pushed twice.
+                    if let Some(kind) = inbox.filter(|_| !watching.has_events(id)) {
+                        pipeline.note(id, kind, now);
+                    }
+                    if !others.is_empty() {
+                        pipeline.note_others(id, others, now);
+                    }
+                }
+            }
+            FromNetwork::Question(MaildirOf { user, reply }) => {
+                let id = pipeline.map.by_name(user.as_str());
+                let maildir = id.and_then(|id| pipeline.map.maildir(id)).map(Path::to_owned);
+                // A client that did not wait is gone.
+                let _ = reply.send(maildir);
+            }
+        }
+    }
+}
