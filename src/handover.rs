@@ -41,6 +41,18 @@ impl<K: Eq + Hash, V> Handover<K, V> {
         }
     }
 
+    /// Puts something in that makes all else out of date.
+    pub fn put_instead(&self, key: K, value: V) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_empty = waiting.is_empty();
+        waiting.clear();
+        waiting.insert(key, value);
+        drop(waiting);
+        if was_empty {
+            self.filled.notify_one();
+        }
+    }
+
     /// Takes what is there; an empty map if there is nothing.
     pub fn take_now(&self) -> FxHashMap<K, V> {
         mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))

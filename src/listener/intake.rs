@@ -15,13 +15,12 @@ use crate::{
     },
     registry::{
         DeviceError, Key, NewRegistration, Timestamp, Topic,
-        change::Change,
+        change::{Change, MAILBOXES},
         service::{PATIENCE, RegisterError, Registered, Registry},
     },
 };
 
-/// The most mailboxes of a registration that are kept, and the most bytes of a name. Nobody has more, and a client may say anything.
-const MAILBOXES: usize = 1000;
+/// The most bytes of a mailbox's name that is kept.
 const MAILBOX_NAME: usize = 1000;
 /// The most bytes of a subtopic and of a user name.
 const SHORT_TEXT: usize = 255;

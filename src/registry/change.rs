@@ -9,6 +9,9 @@ use crate::mailbox::Username;
 /// The most devices of one user, unless the configuration says otherwise.
 pub const DEVICES_PER_USER: usize = 50;
 
+/// The most mailboxes of a registration. Nobody has more, and a client may say anything.
+pub const MAILBOXES: usize = 1000;
+
 /// A change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -109,7 +112,9 @@ impl Change {
             Self::Subscribe { key, mailbox } => {
                 let found = store.of_user(&key.user)?.into_iter().find(|found| found.key == *key);
                 match found {
-                    Some(mut found) if !found.mailboxes.contains(mailbox) => {
+                    Some(mut found)
+                        if !found.mailboxes.contains(mailbox) && found.mailboxes.len() < MAILBOXES =>
+                    {
                         found.mailboxes.push(mailbox.clone());
                         write(store, &[Write::Put(found)])
                     }

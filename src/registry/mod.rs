@@ -185,6 +185,9 @@ pub enum StoreError {
         /// What it says.
         error: rusqlite::Error,
     },
+    /// Its name leads elsewhere now, or nowhere.
+    #[error("the database `{}` was removed or replaced while it was open", .0.display())]
+    Moved(PathBuf),
     /// The file system says no.
     #[error("the database `{}`: {error}", .path.display())]
     Io {
@@ -193,6 +196,12 @@ pub enum StoreError {
         /// Why.
         error: io::Error,
     },
+}
+
+const FULL: &str = "the disk is full: make room; what waits is written then";
+
+fn must_be_writable(path: &Path) -> String {
+    format!("the daemon's user must be able to write to `{}` and to make files beside it", path.display())
 }
 
 impl StoreError {
@@ -206,17 +215,22 @@ impl StoreError {
                     .to_owned()
             }
             Self::Foreign(_) => "name another file in `[registry] url`".to_owned(),
-            Self::Io { path, error } => crate::path_access::hint(path, error),
+            Self::Moved(_) => {
+                "it is opened anew, and made if it is not there; stop the daemon before the file is moved"
+                    .to_owned()
+            }
+            Self::Io { path, error } => match error.kind() {
+                io::ErrorKind::StorageFull => FULL.to_owned(),
+                io::ErrorKind::ReadOnlyFilesystem => must_be_writable(path),
+                _ => crate::path_access::hint(path, error),
+            },
             Self::Sqlite { path, error } => match error.sqlite_error_code() {
                 Some(Code::DatabaseCorrupt | Code::NotADatabase) => format!(
                     "move `{}` away (with its -wal and -shm) and bring back a copy made by `pushmaild devices backup`; without one, phones register again within a day",
                     path.display()
                 ),
-                Some(Code::DiskFull) => "the disk is full: make room; what waits is written then".to_owned(),
-                Some(Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied) => format!(
-                    "the daemon's user must be able to write to `{}` and to make files beside it",
-                    path.display()
-                ),
+                Some(Code::DiskFull) => FULL.to_owned(),
+                Some(Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied) => must_be_writable(path),
                 Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
                     "another program holds the database; see `fuser` on the file".to_owned()
                 }
@@ -226,7 +240,8 @@ impl StoreError {
     }
 }
 
-/// Where registrations are kept. A transaction is on disk when [`Store::transaction`] returns, or not there at all.
+/// Where registrations are kept. A transaction is on disk when [`Store::transaction`] returns, or not there at all: on the disk where
+/// the next process will look for it.
 pub trait Store: Send {
     /// Runs `work` in one transaction. Whatever it returns as an error leaves everything as it was.
     ///
@@ -270,7 +285,7 @@ pub trait Store: Send {
     /// Has another process changed anything since the last call?
     ///
     /// # Errors
-    /// If the store cannot be read.
+    /// If the store cannot be read, or is not the one any more that has its name.
     fn was_changed_by_another(&mut self) -> Result<bool, StoreError>;
 
     /// Makes a consistent copy while others write.
@@ -329,4 +344,10 @@ pub trait Transaction {
     /// # Errors
     /// If the store cannot be written.
     fn set_last_topic(&mut self, topic: &Topic) -> Result<(), StoreError>;
+
+    /// Writes, and changes nothing: does the disk take it?
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn touch(&mut self) -> Result<(), StoreError>;
 }

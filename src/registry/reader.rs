@@ -1,6 +1,6 @@
 //! The thread that reads: look-ups never wait for a commit.
 
-use std::sync::mpsc::Receiver;
+use std::sync::{atomic::Ordering, mpsc::Receiver};
 
 use tokio::sync::oneshot;
 use tracing::debug;
@@ -25,8 +25,14 @@ pub(super) enum Lookup {
 
 pub(super) fn run(open: &Open, shared: &Shared, lookups: &Receiver<Lookup>) {
     let mut store = None;
+    let mut generation = shared.generation.load(Ordering::Acquire);
     // Whoever asked may be gone, and then nobody minds.
     while let Ok(lookup) = lookups.recv() {
+        let newest = shared.generation.load(Ordering::Acquire);
+        if std::mem::replace(&mut generation, newest) != newest {
+            // The writer has had to open it anew: perhaps it is another file.
+            store = None;
+        }
         match lookup {
             Lookup::OfUsers(users, reply) => {
                 let _ = reply.send(ask(open, &mut store, |store| of_users(store, shared, &users)));
@@ -65,7 +71,12 @@ fn of_users(
     let mut all = Vec::with_capacity(users.len());
     for user in users {
         let mut of_user = store.of_user(user)?;
-        for new in shared.unwritten().of_user(user) {
+        let waiting = shared.unwritten().of_user(user).to_vec();
+        if waiting.is_empty() || store.is_opted_out(user)? {
+            all.append(&mut of_user);
+            continue;
+        }
+        for new in &waiting {
             // What the registry will be once this is written.
             for write in life::register(&of_user, new, usize::MAX).unwrap_or_default() {
                 let key = match &write {

@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{SyncSender, channel, sync_channel},
+        atomic::AtomicU64,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -28,6 +29,8 @@ use crate::{handover::Handover, mailbox::Username};
 
 /// A client waits so long for the disk. Dovecot's plugins wait one second and five, inside the user's IMAP session.
 pub const PATIENCE: Duration = Duration::from_millis(250);
+/// How long the end waits for the disk.
+const STOP: Duration = Duration::from_secs(5);
 /// Changes on their way to the writer. Beyond that the disk is too slow, and registrations go to the spill file.
 const QUEUE: usize = 8192;
 
@@ -83,6 +86,8 @@ pub(super) struct Shared {
     /// Locked for a moment: to look at it, and to append a line to a file in the runtime directory.
     unwritten: Mutex<Unwritten>,
     trouble: Mutex<Option<String>>,
+    /// How often the writer has opened the store.
+    pub(super) generation: AtomicU64,
     pub(super) events: Arc<Events>,
 }
 
@@ -106,12 +111,26 @@ pub struct Registry {
 
 /// The threads, to wait for at the end.
 #[derive(Debug)]
-pub struct Threads(Vec<JoinHandle<()>>);
+pub struct Threads {
+    threads: Vec<JoinHandle<()>>,
+    /// Closed when they have ended. Behind a lock only so that a handle may be shared.
+    running: Mutex<Receiver<()>>,
+    shared: Arc<Shared>,
+}
 
 impl Threads {
-    /// Waits for them. All handles must be gone.
+    /// Waits for them, but not for a disk that does not answer. All handles must be gone.
     pub fn join(self) {
-        for thread in self.0 {
+        let running = self.running.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if running.recv_timeout(STOP) == Err(RecvTimeoutError::Timeout) {
+            let waiting = self.shared.unwritten().len();
+            error!(
+                waiting,
+                "the registry's disk does not answer at the end; {waiting} registrations wait in the spill file for the next start"
+            );
+            return;
+        }
+        for thread in self.threads {
             let _ = thread.join();
         }
     }
@@ -140,8 +159,9 @@ impl Registry {
     ) -> io::Result<(Self, Arc<Events>, Threads)> {
         let events = Arc::new(Events::default());
         let shared = Arc::new(Shared {
-            unwritten: Mutex::new(Unwritten::open(&settings.spill)),
+            unwritten: Mutex::new(Unwritten::open(&settings.spill, settings.devices_per_user)),
             trouble: Mutex::default(),
+            generation: AtomicU64::default(),
             events: Arc::clone(&events),
         });
         let (writer, requests) = sync_channel(QUEUE);
@@ -149,17 +169,26 @@ impl Registry {
         // The writer makes the tables that the reader reads.
         let (opened, is_opened) = channel::<()>();
         let work = Writer::new(open, Arc::clone(&shared), settings, opened);
+        let (run, running) = channel::<()>();
         let threads = vec![
-            thread::Builder::new().name("registry-write".to_owned()).spawn(move || work.run(&requests))?,
+            thread::Builder::new().name("registry-write".to_owned()).spawn({
+                let run = run.clone();
+                move || {
+                    work.run(&requests);
+                    drop(run);
+                }
+            })?,
             thread::Builder::new().name("registry-read".to_owned()).spawn({
                 let shared = Arc::clone(&shared);
                 move || {
                     let _ = is_opened.recv();
                     reader::run(&open_reader, &shared, &lookups);
+                    drop(run);
                 }
             })?,
         ];
-        Ok((Self { shared, writer, reader }, events, Threads(threads)))
+        let threads = Threads { threads, running: Mutex::new(running), shared: Arc::clone(&shared) };
+        Ok((Self { shared, writer, reader }, events, threads))
     }
 
     /// Registers a device. The answer comes when it is on disk, or after [`PATIENCE`].
@@ -186,6 +215,10 @@ impl Registry {
         let mut unwritten = self.shared.unwritten();
         let is_first = unwritten.is_empty();
         let kept = unwritten.keep(new);
+        if !matches!(kept, Ok(false)) {
+            // Before anybody else can see who waits and tell of all users.
+            self.shared.events.put(Some(user.clone()), Live::User(true), |old, new| *old = new);
+        }
         drop(unwritten);
         if is_first {
             warn!("the registry's disk does not answer; registrations wait in memory and in the spill file");
@@ -197,7 +230,6 @@ impl Registry {
                 error!(%error, user = %user, "a registration of {user} is in memory only, for the spill file cannot be written: {error}");
             }
         }
-        self.shared.events.put(Some(user), Live::User(true), |old, new| *old = new);
         Ok(Registered::Waiting)
     }
 

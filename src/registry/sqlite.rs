@@ -16,6 +16,8 @@ use crate::mailbox::Username;
 
 /// One file for each version of the schema: the first `n` make version `n`. None is ever changed.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
+/// The version that they make.
+const VERSION: i64 = MIGRATIONS.len() as i64;
 /// "pmld", in the file's header: whose database it is.
 const APPLICATION_ID: i64 = 0x706d_6c64;
 /// How long a statement waits for another process, such as `devices import`, which commits in small pieces.
@@ -31,6 +33,8 @@ pub struct SqliteStore {
     connection: Connection,
     /// SQLite's count of the commits of others.
     data_version: i64,
+    /// Device and inode of the file. SQLite goes on in one that has no name any more, and what it writes there is gone with the process.
+    file: Option<(u64, u64)>,
 }
 
 impl SqliteStore {
@@ -73,7 +77,7 @@ impl SqliteStore {
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(BUSY).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(32);
-        let mut store = Self { path: path.to_owned(), connection, data_version: 0 };
+        let mut store = Self { path: path.to_owned(), connection, data_version: 0, file: inode(path).ok() };
         if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
             // FULL: a commit is on disk when it returns, and not only safe from a crash of ours.
             let pragmas =
@@ -87,6 +91,15 @@ impl SqliteStore {
     /// Runs statements, and gives an error the name of the file.
     fn sql<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         work(&self.connection).map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
+    }
+
+    /// Is the file still the one that has the name?
+    fn check_name(&self) -> Result<(), StoreError> {
+        let is_there = match inode(&self.path) {
+            Ok(found) => self.file.is_none_or(|file| file == found),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
+        if is_there { Ok(()) } else { Err(StoreError::Moved(self.path.clone())) }
     }
 
     fn read_data_version(&self) -> Result<i64, StoreError> {
@@ -104,10 +117,7 @@ impl SqliteStore {
         }
         match usize::try_from(version) {
             Ok(version) if version <= MIGRATIONS.len() => Ok(version),
-            _ => {
-                let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-                Err(StoreError::Newer { path: self.path.clone(), found: version, known })
-            }
+            _ => Err(StoreError::Newer { path: self.path.clone(), found: version, known: VERSION }),
         }
     }
 
@@ -128,8 +138,14 @@ impl SqliteStore {
             }
             Ok(())
         });
-        self.sql(|it| it.execute_batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }))?;
-        migrated
+        match migrated {
+            Ok(()) => self.sql(|it| it.execute_batch("COMMIT")),
+            Err(error) => {
+                // After some errors, such as a full disk, SQLite has done so by itself.
+                let _ = self.connection.execute_batch("ROLLBACK");
+                Err(error)
+            }
+        }
     }
 }
 
@@ -142,8 +158,15 @@ impl Store for SqliteStore {
         let failed = |error| StoreError::Sqlite { path: path.clone(), error };
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        // Another process may have brought the schema up to date since the last one.
+        let found: i64 =
+            transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+        if found != VERSION {
+            return Err(StoreError::Newer { path: path.clone(), found, known: VERSION });
+        }
         work(&mut SqliteTransaction { path, connection: &transaction })?;
-        transaction.commit().map_err(failed)
+        transaction.commit().map_err(failed)?;
+        self.check_name()
     }
 
     fn of_user(&mut self, user: &Username) -> Result<Vec<Registration>, StoreError> {
@@ -189,8 +212,14 @@ impl Store for SqliteStore {
     }
 
     fn was_changed_by_another(&mut self) -> Result<bool, StoreError> {
+        self.check_name()?;
         let version = self.read_data_version()?;
-        Ok(std::mem::replace(&mut self.data_version, version) != version)
+        let changed = std::mem::replace(&mut self.data_version, version) != version;
+        if changed {
+            // It may have been a later version of pushmaild that brought the schema up to date.
+            self.version()?;
+        }
+        Ok(changed)
     }
 
     fn backup(&mut self, to: &Path) -> Result<(), StoreError> {
@@ -332,6 +361,14 @@ impl Transaction for SqliteTransaction<'_> {
         self.sql(|it| it.execute("INSERT OR REPLACE INTO setting VALUES ('topic', ?1)", [topic.as_str()]))?;
         Ok(())
     }
+
+    fn touch(&mut self) -> Result<(), StoreError> {
+        self.sql(|it| it.pragma_update(None, "user_version", VERSION))
+    }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 fn of_user(connection: &Connection, user: &Username) -> rusqlite::Result<Vec<Registration>> {

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -17,12 +17,19 @@ use crate::mailbox::Username;
 
 /// So many are kept at most; about 50 MB. More clients than that do not come in an outage, but a hostile one might.
 const MOST: usize = 100_000;
+/// A device that comes again and again adds a line each time. The file has at most twice the lines that are needed, and so many.
+const SPARE_LINES: usize = 10_000;
 
 /// The set of them. What the file has is what the map has, or had a moment ago.
 #[derive(Debug)]
 pub struct Unwritten {
     path: PathBuf,
+    devices_per_user: usize,
     file: Option<File>,
+    /// Lines in the file.
+    lines: usize,
+    /// Is there anything in memory that the file does not have?
+    is_behind: bool,
     by_user: HashMap<Username, Vec<NewRegistration>>,
     count: usize,
 }
@@ -43,11 +50,20 @@ struct Line {
 impl Unwritten {
     /// Takes up what a process before this one left in the spill file.
     #[must_use]
-    pub fn open(path: &Path) -> Self {
-        let mut unwritten = Self { path: path.to_owned(), file: None, by_user: HashMap::new(), count: 0 };
+    pub fn open(path: &Path, devices_per_user: usize) -> Self {
+        let mut unwritten = Self {
+            path: path.to_owned(),
+            devices_per_user,
+            file: None,
+            lines: 0,
+            is_behind: false,
+            by_user: HashMap::new(),
+            count: 0,
+        };
         match fs::read(path) {
             Ok(bytes) => {
                 for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                    unwritten.lines += 1;
                     match parse(line) {
                         Some(new) => {
                             unwritten.insert(new);
@@ -98,12 +114,44 @@ impl Unwritten {
         if !self.insert(new) {
             return Ok(false);
         }
+        let written = self.append(&line).and_then(|()| {
+            let is_long = self.lines > 2 * self.count + SPARE_LINES;
+            if self.is_behind || is_long { self.rewrite() } else { Ok(()) }
+        });
+        if written.is_err() {
+            self.file = None;
+            self.is_behind = true;
+        }
+        written.map(|()| true)
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?),
+            none => none.insert(open_to_append(&self.path)?),
         };
-        file.write_all(&line)?;
-        Ok(true)
+        file.write_all(line)?;
+        self.lines += 1;
+        Ok(())
+    }
+
+    /// Puts a file in the place of the old one that has all there is, once.
+    fn rewrite(&mut self) -> io::Result<()> {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".new");
+        let new = PathBuf::from(name);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut writer = BufWriter::new(file);
+        let written =
+            self.iter().try_for_each(|it| writer.write_all(&line(it))).and_then(|()| writer.flush());
+        if let Err(error) = written.and_then(|()| fs::rename(&new, &self.path)) {
+            let _ = fs::remove_file(&new);
+            return Err(error);
+        }
+        self.file = None;
+        self.lines = self.count;
+        self.is_behind = false;
+        Ok(())
     }
 
     /// These are on disk now, or never will be. When none is left, the spill file goes.
@@ -123,6 +171,8 @@ impl Unwritten {
         }
         if self.is_empty() {
             self.file = None;
+            self.lines = 0;
+            self.is_behind = false;
             self.by_user = HashMap::new();
             if let Err(error) = fs::remove_file(&self.path)
                 && error.kind() != io::ErrorKind::NotFound
@@ -133,18 +183,34 @@ impl Unwritten {
     }
 
     fn insert(&mut self, new: NewRegistration) -> bool {
-        let of_user = self.by_user.entry(new.key.user.clone()).or_default();
-        match of_user.iter_mut().find(|old| old.key == new.key) {
+        let of_user = self.by_user.get_mut(&new.key.user);
+        let number = of_user.as_ref().map_or(0, |of_user| of_user.len());
+        match of_user.and_then(|of_user| of_user.iter_mut().find(|old| old.key == new.key)) {
             Some(old) if old.at <= new.at => *old = new,
             Some(_) => {}
-            None if self.count >= MOST => return false,
+            // Nothing is left behind of one that is not taken, not even the name of its user.
+            None if self.count >= MOST || number >= self.devices_per_user => return false,
             None => {
-                of_user.push(new);
+                self.by_user.entry(new.key.user.clone()).or_default().push(new);
                 self.count += 1;
             }
         }
         true
     }
+}
+
+/// A process that was killed, or a full disk, may have left half a line: the next one begins after it.
+fn open_to_append(path: &Path) -> io::Result<File> {
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    let mut last = [b'\n'];
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last != [b'\n'] {
+        file.write_all(b"\n")?;
+    }
+    Ok(file)
 }
 
 fn line(new: &NewRegistration) -> Vec<u8> {
@@ -203,7 +269,7 @@ mod tests {
     fn the_next_process_finds_what_this_one_kept() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("spill");
-        let mut unwritten = Unwritten::open(&path);
+        let mut unwritten = Unwritten::open(&path, 8);
         for it in [new("a", 1), new("b", 2), new("a", 3)] {
             assert!(unwritten.keep(it).expect("written"));
         }
@@ -211,8 +277,12 @@ mod tests {
         let file = OpenOptions::new().append(true).open(&path);
         file.expect("there").write_all(b"{\"user\":\"c\"").expect("written");
 
-        let mut next = Unwritten::open(&path);
+        let mut next = Unwritten::open(&path, 8);
         assert_eq!(next.len(), 2);
+        // And the one after it finds what this one keeps after that.
+        assert!(next.keep(new("d", 4)).expect("written"));
+        assert_eq!(Unwritten::open(&path, 8).len(), 3);
+        next.written([(&new("d", 4).key, Timestamp(4))].into_iter());
         assert_eq!(next.of_user(&Username::new("a").expect("a name")), [new("a", 3)]);
         next.written([(&new("b", 2).key, Timestamp(2)), (&new("a", 0).key, Timestamp(1))].into_iter());
         assert_eq!(next.len(), 1, "an older one of the same device was written, and this one waits");
@@ -222,8 +292,44 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_written_costs_nothing_but_the_file() {
-        let mut unwritten = Unwritten::open(Path::new("/nonexistent/spill"));
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("later").join("spill");
+        let mut unwritten = Unwritten::open(&path, 8);
         assert!(unwritten.keep(new("a", 1)).is_err());
         assert_eq!(unwritten.len(), 1);
+        // As soon as there is a file, it has what came before as well.
+        fs::create_dir(dir.path().join("later")).expect("a folder");
+        assert!(unwritten.keep(new("b", 2)).expect("written"));
+        assert_eq!(Unwritten::open(&path, 8).len(), 2);
+    }
+
+    #[test]
+    fn a_device_that_comes_back_again_and_again_does_not_fill_the_runtime_directory() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("spill");
+        let mut unwritten = Unwritten::open(&path, 8);
+        for at in 0..3 * SPARE_LINES {
+            assert!(unwritten.keep(new("a", i64::try_from(at).expect("few"))).expect("written"));
+        }
+        let lines = fs::read(&path).expect("there").iter().filter(|byte| **byte == b'\n').count();
+        assert!(lines <= SPARE_LINES + 4, "{lines} lines");
+        let next = Unwritten::open(&path, 8);
+        assert_eq!(next.iter().map(|it| it.at.0).collect::<Vec<_>>(), [3 * 10_000 - 1]);
+    }
+
+    #[test]
+    fn one_user_does_not_take_the_place_of_all() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut unwritten = Unwritten::open(&dir.path().join("spill"), 2);
+        let token = |token: &str| {
+            let mut it = new("a", 1);
+            it.key.token = token.parse().expect("digits");
+            it
+        };
+        for (it, is_kept) in [("aa", true), ("bb", true), ("cc", false), ("aa", true)] {
+            assert_eq!(unwritten.keep(token(it)).expect("written"), is_kept);
+        }
+        assert!(unwritten.keep(new("b", 1)).expect("written"));
+        assert_eq!(unwritten.len(), 3);
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     sync::{
         Arc,
+        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError, Sender},
     },
     time::{Duration, Instant},
@@ -49,6 +50,8 @@ pub(super) struct Writer {
     next_expire: Instant,
     /// Has anybody been told who has a device?
     told: bool,
+    /// How many of those that waited are written since there were any.
+    caught_up: usize,
     /// Dropped when the store has been opened, or cannot be.
     opened: Option<Sender<()>>,
 }
@@ -67,6 +70,7 @@ impl Writer {
             next_look: now + LOOK,
             next_expire: now,
             told: false,
+            caught_up: 0,
             opened: Some(opened),
         }
     }
@@ -103,6 +107,7 @@ impl Writer {
                 Ok(store) => {
                     self.told = true;
                     self.store = Some(store);
+                    self.shared.generation.fetch_add(1, Ordering::Release);
                 }
                 Err(error) => self.failed(&error),
             }
@@ -110,6 +115,9 @@ impl Writer {
         }
         if self.store.is_some() && self.retry <= now && !self.shared.unwritten().is_empty() {
             self.write_unwritten();
+        }
+        if self.store.is_some() && self.shared.trouble().is_some() && self.shared.unwritten().is_empty() {
+            self.end_trouble();
         }
         if self.store.is_some() && self.next_expire <= now {
             self.next_expire = now + EXPIRE;
@@ -142,7 +150,6 @@ impl Writer {
         };
         match applied {
             Ok((applied, live)) => {
-                self.worked();
                 self.shared.unwritten().written(changes.iter().filter_map(|change| registered(change)));
                 for (user, is_live) in live {
                     self.shared.events.put(Some(user), Live::User(is_live), |old, new| *old = new);
@@ -172,18 +179,30 @@ impl Writer {
             .collect();
         let count = waiting.len();
         self.write(waiting);
-        if self.store.is_some() && self.shared.unwritten().is_empty() {
+        if self.store.is_none() {
+            return;
+        }
+        self.caught_up += count;
+        if self.shared.unwritten().is_empty() {
+            let count = std::mem::take(&mut self.caught_up);
             info!(
-                registrations = count,
-                "the registry is complete again: what waited for the disk is written"
+                count,
+                "the registry is complete again: {count} registrations that waited for the disk are written"
             );
         }
     }
 
-    fn worked(&mut self) {
-        self.backoff.reset();
-        if self.shared.trouble().take().is_some() {
-            info!("the registry can be written again");
+    /// The store could be opened and nothing waits any more. That it takes something is seen only by writing, and on some site nobody
+    /// registers for hours.
+    fn end_trouble(&mut self) {
+        let Some(store) = &mut self.store else { return };
+        match store.transaction(&mut |transaction| transaction.touch()) {
+            Ok(()) => {
+                self.backoff.reset();
+                *self.shared.trouble() = None;
+                info!("the registry can be written again");
+            }
+            Err(error) => self.failed(&error),
         }
     }
 
@@ -193,8 +212,9 @@ impl Writer {
         self.retry = Instant::now() + self.backoff.failed(fastrand::f64());
         // Nobody waits for a disk: as far as is known, these are all.
         if !std::mem::replace(&mut self.told, true) {
-            let waiting = self.shared.unwritten().iter().map(|new| new.key.user.clone()).collect();
-            self.shared.events.put(None, Live::All(waiting), |old, new| *old = new);
+            let unwritten = self.shared.unwritten();
+            let waiting = unwritten.iter().map(|new| new.key.user.clone()).collect();
+            self.shared.events.put_instead(None, Live::All(waiting));
         }
         let text = error.to_string();
         let mut trouble = self.shared.trouble();
@@ -238,8 +258,10 @@ fn apply_all(
 fn tell_all_live(store: &mut dyn Store, shared: &Shared) -> Result<(), StoreError> {
     let mut users = Vec::new();
     store.live_users(&mut |user| users.push(user))?;
-    users.extend(shared.unwritten().iter().map(|new| new.key.user.clone()));
-    shared.events.put(None, Live::All(users), |old, new| *old = new);
+    // Locked to the end, so that one who comes to wait now is told of after this.
+    let unwritten = shared.unwritten();
+    users.extend(unwritten.iter().map(|new| new.key.user.clone()));
+    shared.events.put_instead(None, Live::All(users));
     Ok(())
 }
 

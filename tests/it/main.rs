@@ -12,6 +12,7 @@ mod lifecycle;
 mod listeners;
 mod packaging;
 mod pure;
+mod registry;
 mod simulator;
 mod support;
 mod unusual_names;
