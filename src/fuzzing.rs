@@ -5,13 +5,19 @@
 
 #![allow(missing_docs, reason = "fuzz/README.md says what each one proves")]
 
+use std::time::Duration;
+
 use crate::{
     mailbox::{mailbox_name as name, map_file as map},
     proto::{
         push_notify::{Arrival, DecodeError, Dialect, EncodeError, Message},
         xaps::{self, MAX_BODY, MAX_LINE, WriteError},
     },
-    registry::import::{self, Format, Owner},
+    registry::{
+        Timestamp,
+        import::{self, Format, Owner},
+    },
+    sink::apns::answer::{self, Verdict},
 };
 
 /// What one target does with any bytes.
@@ -20,13 +26,37 @@ pub type Body = fn(&[u8]);
 /// All targets. A new one needs its function here, a file in `fuzz/fuzz_targets/`, a `[[bin]]` in `fuzz/Cargo.toml`, seeds in
 /// `fuzz/corpus/` and a line in the table of `fuzz/README.md`; the tests fail if one of the first four is forgotten.
 pub const TARGETS: &[(&str, Body)] = &[
+    ("apns_answer", apns_answer),
     ("import_file", import_file),
     ("mailbox_name", mailbox_name),
     ("map_file", map_file),
     ("push_notify_record", push_notify_record),
+    ("redis_answer", redis_answer),
     ("xaps_http_body", xaps_http_body),
     ("xaps_line", xaps_line),
 ];
+
+/// The first two bytes are the status.
+pub fn apns_answer(data: &[u8]) {
+    let Some((status, body)) = data.split_first_chunk() else { return };
+    let status = u16::from_be_bytes(*status);
+    let is_short = |text: &str| {
+        assert!(text.len() <= 100 && text.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{text:?}");
+    };
+    is_short(&answer::reason(body));
+    match answer::judge(status, body, Some(Duration::MAX), Timestamp(0)) {
+        Verdict::Accepted => assert_eq!(status, 200),
+        Verdict::Registration(answer) => {
+            assert!(matches!(status, 400 | 410));
+            is_short(&answer.text());
+        }
+        Verdict::Throttled(after) | Verdict::Unavailable(after) => {
+            assert!(status >= 400 && after <= Some(Duration::from_secs(3600)));
+        }
+        Verdict::ProviderToken => assert_eq!(status, 403),
+        Verdict::Credential(text) | Verdict::OurBug(text) => is_short(&text),
+    }
+}
 
 pub fn import_file(data: &[u8]) {
     let Ok(parsed) = import::parse(data) else { return };
@@ -142,6 +172,12 @@ fn fields<'a>(message: &Message<'a>) -> ([&'a str; 4], [usize; 4]) {
         }
     };
     (texts, [128, 512, 512, 512])
+}
+
+pub fn redis_answer(data: &[u8]) {
+    if let Some(bytes) = import::redis::bytes_of_answer(data) {
+        assert!(bytes <= data.len(), "more than there is");
+    }
 }
 
 pub fn xaps_http_body(data: &[u8]) {

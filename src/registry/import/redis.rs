@@ -445,6 +445,18 @@ fn answer(from: &mut impl BufRead, depth: usize) -> Result<Answer, RedisError> {
     }
 }
 
+/// For the fuzz target: how many bytes of text an answer brings. None if it is none.
+pub(crate) fn bytes_of_answer(mut data: &[u8]) -> Option<usize> {
+    fn bytes(answer: &Answer) -> usize {
+        match answer {
+            Answer::Text(text) => text.len(),
+            Answer::List(list) => list.iter().map(bytes).sum(),
+            Answer::Error(_) | Answer::Nothing => 0,
+        }
+    }
+    answer(&mut data, 0).ok().as_ref().map(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
