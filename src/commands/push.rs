@@ -122,7 +122,7 @@ fn devices(config: &Config, user: &str) -> Result<Vec<Registration>, Failure> {
 }
 
 fn push_all(apns: &Apns, devices: &[Registration]) -> Result<Vec<Answered>, Failure> {
-    let settings = settings::settings(apns);
+    let (settings, _) = settings::settings(apns);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -33,7 +33,7 @@ use crate::{
     config::{Config, WatchedMailboxes},
     instance_lock::InstanceLock,
     service_manager,
-    sink::push_notify::PushNotifySink,
+    sink::{apns::ApnsSink, push_notify::PushNotifySink},
     watcher::{self, Target, WatchEvent, Watcher},
 };
 
@@ -55,7 +55,9 @@ const BURST: Duration = Duration::from_millis(4);
 /// How long an orderly stop tries to send what waits. systemd and launchd give more, but people wait.
 const DRAIN: Duration = Duration::from_secs(4);
 /// How often a stop looks whether the other threads are done.
-const LOOK_AT_OTHERS: Duration = Duration::from_millis(20);
+const LOOK_AT_OTHERS: Duration = Duration::from_millis(10);
+/// So many times in a row the other threads must have nothing left.
+const EMPTY_LOOKS: u32 = 3;
 /// How often the start says that it goes on.
 const START_PROGRESS: Duration = Duration::from_secs(5);
 
@@ -267,13 +269,20 @@ impl Daemon {
             0 => String::new(),
             polled => format!(" and {polled} directories polled"),
         };
+        let of_all = match self.pipeline.only_registered {
+            true => {
+                let registered = self.pipeline.map.ids().filter(|id| self.pipeline.is_wanted(*id)).count();
+                format!("{registered} of {mailboxes} mailboxes, those with a registered device,")
+            }
+            false => format!("{mailboxes} mailboxes"),
+        };
         info!(
             mailboxes,
             watches,
             polled = counts.polled,
             backend,
             took_ms,
-            "watching {mailboxes} mailboxes with {watches} watches of {backend}{polled}"
+            "watching {of_all} with {watches} watches of {backend}{polled}"
         );
         service_manager::ready(&format!("watching {mailboxes} mailboxes with {backend}"));
     }
@@ -309,11 +318,14 @@ impl Daemon {
         if new.push_notify.is_none() && new.apns.is_none() {
             return Err(DaemonError::NoSink(new.path));
         }
-        if new.listen != self.config.listen
-            || new.registry != self.config.registry
-            || new.apns.is_some() != self.config.apns.is_some()
-        {
-            warn!("[listen], [registry], and [apns] where there was none, take effect after a restart");
+        for (table, differs) in [
+            ("[listen]", new.listen != self.config.listen),
+            ("[registry]", new.registry != self.config.registry),
+            ("[apns]", new.apns.is_some() != self.config.apns.is_some()),
+        ] {
+            if differs {
+                warn!(table, "{table} has changed, and takes effect after a restart");
+            }
         }
         if new.watch.backend != self.config.watch.backend
             || new.watch.poll_interval != self.config.watch.poll_interval
@@ -340,7 +352,10 @@ impl Daemon {
         self.pipeline.debouncer.set_intervals(new.debounce);
         self.upkeep.reload(new.mailboxes.clone(), new.watch.sweep_interval, now);
         let watch = crate::config::Watch { sweep_interval: new.watch.sweep_interval, ..self.config.watch };
-        self.config = Config { watch, ..new };
+        // What is in force, to compare the next one with.
+        let Config { listen, registry, apns, .. } = &self.config;
+        let apns = if apns.is_some() == new.apns.is_some() { new.apns } else { apns.clone() };
+        self.config = Config { watch, listen: listen.clone(), registry: registry.clone(), apns, ..new };
         Ok(())
     }
 
@@ -353,7 +368,9 @@ impl Daemon {
         while (self.read(false)? | self.read(true)?) && Instant::now() < deadline {}
         let mut hurried = self.look_at_what_is_left(terminate, interrupt).await?;
         self.pipeline.flush(Instant::now());
-        while self.pipeline.waiting() > 0 && Instant::now() < deadline && !hurried {
+        // What is on its way from one thread to the other is for a moment counted by neither: one look is not enough.
+        let mut empty_looks = 0;
+        while empty_looks < EMPTY_LOOKS && Instant::now() < deadline && !hurried {
             // What another thread sends tells nobody when it is out.
             let next = Instant::now() + LOOK_AT_OTHERS;
             let wake = self.pipeline.deadline().unwrap_or(deadline).min(next).min(deadline);
@@ -364,18 +381,27 @@ impl Daemon {
                 // Somebody is in a hurry.
                 _ = any_of(terminate, interrupt) => hurried = true,
             }
+            empty_looks = match self.pipeline.waiting() {
+                0 if self.pipeline.apns.is_none() => EMPTY_LOOKS,
+                0 => empty_looks + 1,
+                _ => 0,
+            };
         }
         let waiting = self.pipeline.waiting();
+        let trouble = self.pipeline.apns.as_ref().and_then(ApnsSink::trouble);
         if let Some(network) = self.network.take() {
             network.stop();
         }
-        match waiting {
-            0 => info!("stopped; every push is sent"),
-            pushes => {
+        match (waiting, trouble) {
+            (0, _) => info!("stopped; every push is sent"),
+            (pushes, None) => {
                 warn!(
                     pushes,
                     "stopped; {pushes} pushes could not be sent, for the receiver does not take them"
                 );
+            }
+            (pushes, Some(trouble)) => {
+                warn!(pushes, trouble, "stopped; {pushes} pushes could not be sent: {trouble}");
             }
         }
         Ok(())

@@ -31,10 +31,11 @@ use crate::{
     sink::apns::{
         ApnsSink,
         counters::Counters,
+        credential::Credential,
         dial::TlsDial,
         guard::Guard,
-        pusher::{Changes, Control, Pusher},
-        settings::{self, Lookout},
+        pusher::{self, Changes, Control, Pusher},
+        settings::{self, Loaded, Lookout, Unusable},
     },
 };
 
@@ -81,6 +82,13 @@ impl Network {
     pub(super) fn start(config: &Config) -> Result<(Option<Self>, Option<ApnsSink>), super::DaemonError> {
         let Some(registry) = &config.registry else { return Ok((None, None)) };
         let bound = config.listen.as_ref().map(listener::bind).transpose()?;
+        if let Some(listen) = &config.listen {
+            let sockets = listen.sockets().map(|(key, path)| format!("{key} `{}`", path.display()));
+            let all: Vec<_> =
+                listen.xaps_http.map(|at| format!("xaps-http {at}")).into_iter().chain(sockets).collect();
+            let all = all.join(", ");
+            info!(listeners = all, "registrations are taken at: {all}");
+        }
         let (registry, events, threads) = open_registry(registry)?;
         let changes = Arc::new(Changes::default());
         let counters = Arc::new(Counters::default());
@@ -213,10 +221,19 @@ impl Task {
             return;
         };
         let mut lookout = Lookout::new(&apns);
-        let mut settings = load(&apns).await;
-        let mut credential = settings.link.as_ref().ok().map(|(_, credential)| Arc::clone(credential));
+        let (mut settings, loaded) = load(&apns).await;
         self.set_topic(settings.topic.clone()).await;
         let _ = topic_is_set.send(());
+        let mut credential = match loaded {
+            Ok(loaded) => {
+                settings::tell(&loaded, settings.topic.as_deref());
+                Some(loaded.credential)
+            }
+            Err(Unusable { message, hint }) => {
+                error!(hint, "pushes to Apple wait: {message}; hint: {hint}");
+                None
+            }
+        };
         let guard = self.guard().await;
         settings.topic = self.topic.borrow().as_ref().map(ToString::to_string);
         let (control, controls) = mpsc::channel(16);
@@ -249,26 +266,34 @@ impl Task {
                         let _ = control.send(Control::Only(users)).await;
                         false
                     }
+                    // The files are read again even if nothing else is new: that is what the administrator wants to see.
                     Some(Told::Reload(config)) => {
-                        let is_other = config.apns != self.apns && config.apns.is_some();
-                        if is_other {
-                            self.apns = config.apns;
-                            if let Some(apns) = &self.apns {
-                                lookout = Lookout::new(apns);
-                            }
+                        self.apns = config.apns.or(self.apns);
+                        if let Some(apns) = &self.apns {
+                            lookout = Lookout::new(apns);
                         }
-                        is_other
+                        true
                     }
                 },
             };
             if let Some(apns) = self.apns.clone().filter(|_| renew) {
-                let mut settings = load(&apns).await;
-                // A new file that cannot be read leaves the old credential in use.
-                if settings.link.is_err() && credential.is_some() {
-                    error!("the old credential for Apple stays in use");
-                    continue;
+                let (mut settings, loaded) = load(&apns).await;
+                match usable(loaded, credential.as_deref()) {
+                    Ok(loaded) => {
+                        settings::tell(&loaded, settings.topic.as_deref());
+                        credential = Some(loaded.credential);
+                    }
+                    Err(Unusable { message, hint }) if credential.is_some() => {
+                        error!(
+                            hint,
+                            "the new credential for Apple is not used, and the old one stays: {message}; hint: {hint}"
+                        );
+                        continue;
+                    }
+                    Err(Unusable { message, hint }) => {
+                        error!(hint, "pushes to Apple wait: {message}; hint: {hint}");
+                    }
                 }
-                credential = settings.link.as_ref().ok().map(|(_, credential)| Arc::clone(credential));
                 self.set_topic(settings.topic.clone()).await;
                 settings.topic = self.topic.borrow().as_ref().map(ToString::to_string);
                 let _ = control.send(Control::Renew(Box::new(settings))).await;
@@ -287,7 +312,12 @@ impl Task {
                 self.topic.send_replace(Some(topic));
             }
             None if self.topic.borrow().is_none() => {
-                self.topic.send_replace(self.registry.last_topic().await.ok().flatten());
+                let last = self.registry.last_topic().await.ok().flatten();
+                if last.is_none() {
+                    let hint = "set `topic` under [apns], or give a certificate that has one";
+                    error!(hint, "no phone can register, for the APNs topic is not known; hint: {hint}");
+                }
+                self.topic.send_replace(last);
             }
             None => {}
         }
@@ -304,8 +334,20 @@ impl Task {
     }
 }
 
+/// A credential that is good now does not make room for one that is not.
+fn usable(loaded: Result<Loaded, Unusable>, old: Option<&Credential>) -> Result<Loaded, Unusable> {
+    let now = SystemTime::now();
+    let loaded = loaded?;
+    match loaded.credential.problem_at(now) {
+        Some(problem) if old.is_some_and(|old| old.problem_at(now).is_none()) => {
+            Err(Unusable { message: problem.to_string(), hint: problem.hint().to_owned() })
+        }
+        _ => Ok(loaded),
+    }
+}
+
 /// Reads files and derives keys, so not on this thread.
-async fn load(apns: &config::Apns) -> crate::sink::apns::pusher::Settings<TlsDial> {
+async fn load(apns: &config::Apns) -> (pusher::Settings<TlsDial>, Result<Loaded, Unusable>) {
     let apns = apns.clone();
     tokio::task::spawn_blocking(move || settings::settings(&apns))
         .await

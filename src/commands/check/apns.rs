@@ -11,7 +11,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Report, count};
+use super::{Report, count, some};
 use crate::{
     config::{Apns, Config, Listen},
     mailbox::source::Listing,
@@ -25,6 +25,9 @@ use crate::{
 
 /// From here on the end of a certificate is worth a word: days.
 const SOON: u64 = 30;
+
+/// What the topics of iOS Mail begin with.
+const MAIL_TOPICS: [&str; 2] = ["com.apple.mobilemail.", "com.apple.mail.XServer."];
 
 /// `[apns]`.
 #[derive(Debug, Serialize)]
@@ -104,6 +107,14 @@ impl Report {
             (None, Some(topic)) => report.topic = Some(topic.to_owned()),
             (Some(_), _) => {}
         }
+        if let Some(topic) =
+            report.topic.as_ref().filter(|topic| !MAIL_TOPICS.iter().any(|mail| topic.starts_with(mail)))
+        {
+            self.warning(
+                format!("the topic `{topic}` is not one of Mail, and iPhones would not look at their mail for it"),
+                "topics of Mail begin with `com.apple.mobilemail.push.`, or with `com.apple.mail.XServer.` if they came from OS X Server",
+            );
+        }
         report.subject = Some(credential.subject().to_owned());
         report.environment = Some(environment.to_string());
         report.endpoint = settings::endpoint(apns, *environment).to_string();
@@ -134,8 +145,11 @@ impl Report {
                 );
             }
         }
-        let spill = spill_path(&registry.database);
-        if let Ok(text) = fs::read_to_string(&spill) {
+        // The service has a runtime directory, which whoever asks here has not.
+        let beside = spill_path(&registry.database);
+        let of_service = Path::new("/run/pushmaild").join(beside.file_name().unwrap_or_default());
+        for spill in [beside, of_service] {
+            let Ok(text) = fs::read_to_string(&spill) else { continue };
             let lines = text.lines().count();
             self.warning(
                 format!("{} not in the registry yet, but in `{}`", count(lines, "registration"), spill.display()),
@@ -148,17 +162,35 @@ impl Report {
     fn registrations(&mut self, database: &Path, report: &mut RegistryReport) -> Result<(), StoreError> {
         let mut topics: BTreeMap<String, usize> = BTreeMap::new();
         let mut last_user = None;
+        let mut unknown = Vec::new();
         SqliteStore::open_read_only(database)?.for_each(&mut |registration| {
             report.registrations += 1;
             report.suspended += usize::from(!registration.state.is_live());
             if last_user.as_ref() != Some(&registration.key.user) {
                 report.users += 1;
+                if self.names.as_ref().is_some_and(|names| !names.contains(registration.key.user.as_str())) {
+                    unknown.push(registration.key.user.to_string());
+                }
                 last_user = Some(registration.key.user);
             }
             if let Some(topic) = registration.topic {
                 *topics.entry(topic.to_string()).or_default() += 1;
             }
         })?;
+        if !unknown.is_empty() {
+            let names: Vec<&str> = unknown.iter().map(String::as_str).collect();
+            self.warning(
+                format!(
+                    "{} no mailbox in the map, and get no push: {}",
+                    match unknown.len() {
+                        1 => "1 user with a device has".to_owned(),
+                        users => format!("{users} users with devices have"),
+                    },
+                    some(&names)
+                ),
+                "do the names match those of `pushmaild users`? `username-format` says how they are compared",
+            );
+        }
         if let Some(ours) = &self.topic {
             let others: Vec<_> = topics.iter().filter(|(topic, _)| *topic != ours).collect();
             let waiting: usize = others.iter().map(|(_, devices)| **devices).sum();

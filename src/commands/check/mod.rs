@@ -2,7 +2,7 @@
 
 mod apns;
 
-use std::{io::IsTerminal, path::Path};
+use std::{collections::HashSet, io::IsTerminal, path::Path};
 
 use serde::Serialize;
 
@@ -96,6 +96,9 @@ struct Report {
     /// The topic that devices are told, for the findings of the registry.
     #[serde(skip)]
     topic: Option<String>,
+    /// All names of the map, for the same. None if it cannot be read.
+    #[serde(skip)]
+    names: Option<HashSet<String>>,
     findings: Vec<Finding>,
 }
 
@@ -128,12 +131,15 @@ impl Report {
             registry: None,
             listen: Vec::new(),
             topic: None,
+            names: None,
             findings: Vec::new(),
         };
         match config.mailboxes.read() {
             Ok(listing) => {
                 report.map(config, &listing);
                 report.watches(config, &listing);
+                let names = listing.mailboxes.iter().flat_map(|mailbox| &mailbox.names);
+                report.names = Some(names.map(|(name, _)| name.to_string()).collect());
             }
             Err(error) => report.problem(error.to_string(), error.hint()),
         }

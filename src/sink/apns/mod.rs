@@ -74,6 +74,12 @@ impl ApnsSink {
         map.names(mailbox).any(|name| self.registered.contains(name))
     }
 
+    /// Why nothing is sent, if so.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.counters.trouble()
+    }
+
     /// INBOX changed: for a mailbox with other folders pending that has to be kept in mind. Nearly always there is none.
     pub fn note_inbox(&mut self, mailbox: MailboxId) {
         if !self.folders.is_empty()

@@ -68,15 +68,10 @@ pub fn load(config: &Apns) -> Result<Loaded, Unusable> {
     Ok(Loaded { credential: Arc::new(credential), environment, mismatch })
 }
 
-/// What the pusher needs; a credential that cannot be used is told, and is no error here: devices register without it.
+/// What the pusher needs, with or without a credential that can be used: devices register without one.
 #[must_use]
-pub fn settings(config: &Apns) -> Settings<TlsDial> {
-    let loaded = load(config).inspect_err(|Unusable { message, hint }| {
-        error!(
-            hint,
-            "no push can go to Apple: {message}; registrations are taken all the same; hint: {hint}"
-        );
-    });
+pub fn settings(config: &Apns) -> (Settings<TlsDial>, Result<Loaded, Unusable>) {
+    let loaded = load(config);
     let environment = loaded.as_ref().map_or(Environment::Production, |loaded| loaded.environment);
     let endpoint = endpoint(config, environment);
     let authority = if endpoint.port == 443 { endpoint.host.clone() } else { endpoint.to_string() };
@@ -85,18 +80,22 @@ pub fn settings(config: &Apns) -> Settings<TlsDial> {
         Authority(authority.parse().unwrap_or_else(|_| http::uri::Authority::from_static("localhost")));
     let topic = config.topic.as_ref().map(ToString::to_string);
     let topic = topic.or_else(|| Some(loaded.as_ref().ok()?.credential.topic()?.to_owned()));
-    let link = loaded.map_err(|unusable| unusable.message).and_then(|loaded| {
-        tell(&loaded, topic.as_deref());
-        let roots = roots(config.ca_file.as_deref()).map_err(|error| {
-            let hint = error.hint();
-            error!(%error, hint, "no push can go to Apple: {error}; hint: {hint}");
-            error.to_string()
-        })?;
-        let client = loaded.credential.client_config(Arc::new(roots)).map_err(|error| error.to_string())?;
-        let dial = TlsDial { endpoint, proxy: config.proxy.clone(), config: Arc::new(client) };
-        Ok((dial, loaded.credential))
-    });
-    Settings { link, topic, authority, priorities: config.priorities }
+    let linked = loaded.and_then(|loaded| Ok((link(config, endpoint, &loaded)?, loaded)));
+    let link = match &linked {
+        Ok((dial, loaded)) => Ok((dial.clone(), Arc::clone(&loaded.credential))),
+        Err(unusable) => Err(unusable.message.clone()),
+    };
+    (Settings { link, topic, authority, priorities: config.priorities }, linked.map(|(_, loaded)| loaded))
+}
+
+fn link(config: &Apns, endpoint: Endpoint, loaded: &Loaded) -> Result<TlsDial, Unusable> {
+    let roots = roots(config.ca_file.as_deref())
+        .map_err(|error| Unusable { message: error.to_string(), hint: error.hint() })?;
+    let client = loaded
+        .credential
+        .client_config(Arc::new(roots))
+        .map_err(|error| Unusable { message: error.to_string(), hint: "see `pushmaild check`".to_owned() })?;
+    Ok(TlsDial { endpoint, proxy: config.proxy.clone(), config: Arc::new(client) })
 }
 
 /// Where to connect to.
@@ -105,7 +104,8 @@ pub fn endpoint(config: &Apns, environment: Environment) -> Endpoint {
     config.endpoint.clone().unwrap_or_else(|| Endpoint { host: environment.host().to_owned(), port: 443 })
 }
 
-fn tell(loaded: &Loaded, topic: Option<&str>) {
+/// Tells what a credential is, and what about it is not as it should be.
+pub fn tell(loaded: &Loaded, topic: Option<&str>) {
     let Loaded { credential, environment, mismatch } = loaded;
     let subject = credential.subject();
     let topic = topic.unwrap_or("none");
@@ -116,7 +116,6 @@ fn tell(loaded: &Loaded, topic: Option<&str>) {
     if let Some(mismatch) = mismatch {
         warn!("{mismatch}");
     }
-    warn_of_end(credential, SystemTime::now());
 }
 
 fn warn_of_end(credential: &Credential, now: SystemTime) {
