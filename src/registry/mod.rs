@@ -201,7 +201,10 @@ pub enum StoreError {
 const FULL: &str = "the disk is full: make room; what waits is written then";
 
 fn must_be_writable(path: &Path) -> String {
-    format!("the daemon's user must be able to write to `{}` and to make files beside it", path.display())
+    format!(
+        "the daemon's user must be able to write to `{}` and to make files beside it; the unit's StateDirectory= sees to /var/lib/pushmaild",
+        path.display()
+    )
 }
 
 impl StoreError {
@@ -221,7 +224,7 @@ impl StoreError {
             }
             Self::Io { path, error } => match error.kind() {
                 io::ErrorKind::StorageFull => FULL.to_owned(),
-                io::ErrorKind::ReadOnlyFilesystem => must_be_writable(path),
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => must_be_writable(path),
                 _ => crate::path_access::hint(path, error),
             },
             Self::Sqlite { path, error } => match error.sqlite_error_code() {

@@ -123,16 +123,14 @@ impl Threads {
     pub fn join(self) {
         let running = self.running.into_inner().unwrap_or_else(PoisonError::into_inner);
         if running.recv_timeout(STOP) == Err(RecvTimeoutError::Timeout) {
-            let waiting = self.shared.unwritten().len();
-            error!(
-                waiting,
-                "the registry's disk does not answer at the end; {waiting} registrations wait in the spill file for the next start"
-            );
+            error!("the registry's disk does not answer at the end");
+            self.shared.unwritten().tell_at_the_end();
             return;
         }
         for thread in self.threads {
             let _ = thread.join();
         }
+        self.shared.unwritten().tell_at_the_end();
     }
 }
 
@@ -221,7 +219,9 @@ impl Registry {
         }
         drop(unwritten);
         if is_first {
-            warn!("the registry's disk does not answer; registrations wait in memory and in the spill file");
+            warn!(
+                "the registry does not take registrations in time; they wait in memory and in the spill file"
+            );
         }
         match kept {
             Ok(false) => return Err(RegisterError::TooManyWait),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::{DeviceToken, Key, NewRegistration, Timestamp};
 use crate::mailbox::Username;
@@ -92,6 +92,28 @@ impl Unwritten {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// At the end of the process: tells what the next one finds, and what nobody does.
+    pub fn tell_at_the_end(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        let (count, path) = (self.count, self.path.display().to_string());
+        let is_kept = !self.is_behind || self.rewrite().is_ok();
+        if is_kept {
+            warn!(
+                count,
+                "registrations that the disk did not take wait in `{path}` for the next start: {count}"
+            );
+        } else {
+            let hint = "these phones come back within a day if they are used";
+            error!(
+                count,
+                hint,
+                "registrations are lost, for neither the registry nor `{path}` can be written: {count}; hint: {hint}"
+            );
+        }
     }
 
     /// Those of one user.

@@ -141,7 +141,7 @@ impl Report {
             if let Err(error) = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK) {
                 self.problem(
                     format!("the registry cannot be made in `{}`: {error}", folder.display()),
-                    crate::path_access::hint(folder, &error.into()),
+                    "the daemon's user must be able to write there; the unit's StateDirectory= sees to /var/lib/pushmaild",
                 );
             }
         }
