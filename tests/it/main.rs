@@ -1,6 +1,7 @@
 //! The integration tests: the real binary, with real files and sockets.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod apns;
 mod backends;
 mod bad_input;
 mod commands;

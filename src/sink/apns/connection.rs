@@ -42,7 +42,9 @@ pub struct End {
 }
 
 impl End {
-    fn of(error: &h2::Error) -> Self {
+    /// What an error of the connection, or of a push on it, says.
+    #[must_use]
+    pub fn of(error: &h2::Error) -> Self {
         // h2 shows the debug data of a GOAWAY, in which Apple gives a reason, only here.
         let debug = format!("{error:?}");
         let alert = error.get_io().and_then(blames_certificate);
@@ -50,7 +52,9 @@ impl End {
         Self { text: error.to_string(), credential }
     }
 
-    fn with(text: &str) -> Self {
+    /// An end that has nothing to do with the credential.
+    #[must_use]
+    pub fn with(text: &str) -> Self {
         Self { text: text.to_owned(), credential: None }
     }
 }
@@ -77,10 +81,12 @@ pub struct Connection {
     pub in_flight: usize,
     /// Answers that did not come in time, in a row.
     pub timeouts: u32,
-    /// Has anything been answered? A refused certificate shows only here.
-    pub has_answered: bool,
+    /// When something was answered last. Before that it is not known whether the certificate is accepted.
+    pub last_answer: Option<Instant>,
     /// May it be used for more?
     pub is_open: bool,
+    /// Has it ended, as the pushes on it are about to find out?
+    pub has_ended: bool,
     send: SendRequest<Bytes>,
     answers: Arc<AtomicU64>,
     /// Only one stream before the first answer, as Apple asks of those who send provider tokens.
@@ -137,8 +143,9 @@ impl Connection {
             since: Instant::now(),
             in_flight: 0,
             timeouts: 0,
-            has_answered: false,
+            last_answer: None,
             is_open: true,
+            has_ended: false,
             send,
             answers,
             one_at_first,
@@ -150,15 +157,24 @@ impl Connection {
     /// How many more streams the server takes now.
     #[must_use]
     pub fn room(&self) -> usize {
-        let most =
-            if self.one_at_first && !self.has_answered { 1 } else { self.send.current_max_send_streams() };
-        if self.is_open { most.saturating_sub(self.in_flight) } else { 0 }
+        let most = if self.one_at_first && self.last_answer.is_none() {
+            1
+        } else {
+            self.send.current_max_send_streams()
+        };
+        if self.is_open && !self.has_ended { most.saturating_sub(self.in_flight) } else { 0 }
     }
 
     /// Does it offer all the streams that there will be? Not before the server has said how many.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
-        self.has_answered
+        self.last_answer.is_some()
+    }
+
+    /// How long nothing has been answered.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.last_answer.unwrap_or(self.since).elapsed()
     }
 
     /// The exchange of one request, to be awaited elsewhere.

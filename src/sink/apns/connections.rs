@@ -19,6 +19,8 @@ const DIAL_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::
 const LIVED: Duration = Duration::from_secs(60);
 /// So many answers that do not come in time make a connection a dead one.
 const TIMEOUTS: u32 = 2;
+/// A connection that refuses streams is as good as any other while it answers at least one push in this time.
+const REFUSES: Duration = Duration::from_secs(10);
 
 /// What happened.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct Connections<D: Dial> {
     drivers: JoinSet<(u64, End)>,
     dialing: JoinSet<Dialed>,
     number: u64,
+    /// The last connection that was dialed with an older credential.
+    outdated: u64,
     backoff: Backoff,
     next_dial: Instant,
     /// Since when nothing works, and what was last said about it.
@@ -56,6 +60,7 @@ impl<D: Dial> Connections<D> {
             drivers: JoinSet::new(),
             dialing: JoinSet::new(),
             number: 0,
+            outdated: 0,
             backoff: Backoff::new(DIAL_AGAIN.0, DIAL_AGAIN.1),
             next_dial: Instant::now(),
             outage: None,
@@ -70,8 +75,21 @@ impl<D: Dial> Connections<D> {
         self.dialing = JoinSet::new();
         self.open.iter_mut().for_each(|connection| connection.is_open = false);
         self.drop_unused();
+        self.outdated = self.number;
         self.backoff.reset();
         self.next_dial = Instant::now();
+    }
+
+    /// Was this connection made with the credential that is in use now? What is answered on others says nothing about that.
+    #[must_use]
+    pub const fn is_current(&self, number: u64) -> bool {
+        number > self.outdated
+    }
+
+    /// Is a connection being made?
+    #[must_use]
+    pub fn is_dialing(&self) -> bool {
+        !self.dialing.is_empty()
     }
 
     /// How many dials there have been.
@@ -130,7 +148,7 @@ impl<D: Dial> Connections<D> {
         if let Some(connection) = self.find(number) {
             connection.in_flight -= 1;
             connection.timeouts = 0;
-            connection.has_answered = true;
+            connection.last_answer = Some(Instant::now());
         }
         self.drop_unused();
     }
@@ -141,27 +159,44 @@ impl<D: Dial> Connections<D> {
         connection.in_flight -= 1;
         connection.timeouts += 1;
         if connection.timeouts >= TIMEOUTS {
-            self.end(number, "answers do not come");
-        }
-    }
-
-    /// A push was on this connection when its stream or all of it failed. It is used for no more.
-    pub fn lost(&mut self, number: u64, text: &str) {
-        let Some(connection) = self.find(number) else { return };
-        connection.in_flight -= 1;
-        self.retire(number, text);
-    }
-
-    /// Takes no more pushes on this connection; what is on the wire may still be answered.
-    pub fn retire(&mut self, number: u64, text: &str) {
-        if let Some(connection) = self.find(number)
-            && std::mem::take(&mut connection.is_open)
-        {
-            debug!(connection = number, "connection {number} takes no more: {text}");
-            let (since, has_answered) = (connection.since, connection.has_answered);
-            self.wait_before_dial(since, has_answered);
+            self.retire(number, &End::with("answers do not come"));
+            self.open.retain(|connection| connection.number != number);
         }
         self.drop_unused();
+    }
+
+    /// The server refused the stream of a push. That says little about the connection, as long as others are answered.
+    pub fn stream_refused(&mut self, number: u64) {
+        let Some(connection) = self.find(number) else { return };
+        connection.in_flight -= 1;
+        if connection.silence() >= REFUSES {
+            self.retire(number, &End::with("the server refuses all streams"));
+        }
+        self.drop_unused();
+    }
+
+    /// A push was on this connection when all of it failed. It is used for no more. Returns what was said of the credential, if that is why.
+    pub fn lost(&mut self, number: u64, error: &h2::Error) -> Option<String> {
+        let connection = self.find(number)?;
+        connection.in_flight -= 1;
+        let end = End::of(error);
+        let is_news = self.retire(number, &end);
+        self.drop_unused();
+        end.credential.filter(|_| is_news)
+    }
+
+    /// Takes no more pushes on this connection; what is on the wire may still be answered. True if it took some until now.
+    fn retire(&mut self, number: u64, end: &End) -> bool {
+        let Some(connection) = self.find(number) else { return false };
+        let (since, was_open) = (connection.since, std::mem::take(&mut connection.is_open));
+        if was_open && connection.last_answer.is_some() {
+            debug!(connection = number, "connection {number} takes no more: {}", end.text);
+            self.wait_before_dial(since);
+        } else if was_open {
+            // Before the first answer, it is as if there had been no connection.
+            self.failed(&end.text, "see the error above", end.credential.is_none());
+        }
+        was_open
     }
 
     /// Waits for something to happen; for ever if nothing can.
@@ -187,22 +222,20 @@ impl<D: Dial> Connections<D> {
                     // One that we ended ourselves has nothing to tell.
                     let Ok((number, end)) = ended else { continue };
                     let Some(connection) = self.find(number) else { continue };
-                    let has_answered = connection.has_answered;
-                    self.end(number, &end.text);
-                    // Before the first answer, it is as if there had been no connection.
-                    if !has_answered {
-                        self.failed(&end.text, "see the error above", end.credential.is_none());
+                    // The pushes on it are about to land, and know more: h2 tells the reason of a GOAWAY without an error only to them.
+                    if connection.in_flight > 0 && end.credential.is_none() {
+                        connection.has_ended = true;
+                        continue;
                     }
-                    return Event::Failed(end.credential);
+                    let was_open = self.retire(number, &end);
+                    self.open.retain(|connection| connection.number != number);
+                    if was_open {
+                        return Event::Failed(end.credential);
+                    }
                 }
                 else => std::future::pending().await,
             }
         }
-    }
-
-    fn end(&mut self, number: u64, text: &str) {
-        self.retire(number, text);
-        self.open.retain(|connection| connection.number != number);
     }
 
     fn find(&mut self, number: u64) -> Option<&mut Connection> {
@@ -210,16 +243,18 @@ impl<D: Dial> Connections<D> {
     }
 
     fn drop_unused(&mut self) {
+        let is_over = |it: &&Connection| it.is_open && it.has_ended && it.in_flight == 0;
+        while let Some(number) = self.open.iter().find(is_over).map(|it| it.number) {
+            self.retire(number, &End::with("the server closed it"));
+        }
         self.open.retain(|connection| connection.is_open || connection.in_flight > 0);
     }
 
-    fn wait_before_dial(&mut self, since: Instant, has_answered: bool) {
-        // Reset by the first answer and not by the connect: with TLS 1.3 a refused certificate shows only afterwards.
-        let wait = if has_answered && since.elapsed() >= LIVED {
-            Duration::ZERO
-        } else {
-            self.backoff.failed(fastrand::f64())
-        };
+    /// After a connection that worked. The backoff is reset by an answer and not by the connect: with TLS 1.3 a refused certificate shows
+    /// only afterwards.
+    fn wait_before_dial(&mut self, since: Instant) {
+        let wait =
+            if since.elapsed() >= LIVED { Duration::ZERO } else { self.backoff.failed(fastrand::f64()) };
         self.next_dial = self.next_dial.max(Instant::now() + wait);
     }
 

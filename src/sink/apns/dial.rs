@@ -2,7 +2,7 @@
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{AlertDescription as Alert, ClientConfig, pki_types::ServerName};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -103,26 +103,25 @@ impl DialError {
     }
 }
 
-/// The alert with which a server refuses a client certificate, if that is what the error is. With TLS 1.3 it comes only after the
-/// handshake, with the first read.
+/// The alerts with which a server refuses a client certificate.
+const ALERTS: [Alert; 8] = [
+    Alert::BadCertificate,
+    Alert::UnsupportedCertificate,
+    Alert::CertificateRevoked,
+    Alert::CertificateExpired,
+    Alert::CertificateUnknown,
+    Alert::UnknownCA,
+    Alert::AccessDenied,
+    Alert::CertificateRequired,
+];
+
+/// The alert with which a server refuses the certificate, if that is what the error is. With TLS 1.3 it comes only after the handshake, with
+/// the first read, and through h2, which keeps the words of an error and not the error: so the words are compared.
 #[must_use]
 pub fn blames_certificate(error: &io::Error) -> Option<String> {
-    use rustls::AlertDescription as Alert;
-    let rustls::Error::AlertReceived(alert) = error.get_ref()?.downcast_ref::<rustls::Error>()? else {
-        return None;
-    };
-    matches!(
-        alert,
-        Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::AccessDenied
-            | Alert::CertificateRequired
-    )
-    .then(|| format!("TLS alert {alert:?}"))
+    let said = error.to_string();
+    let said_by = |alert: &Alert| said.contains(&rustls::Error::AlertReceived(*alert).to_string());
+    ALERTS.into_iter().find(said_by).map(|alert| format!("TLS alert {alert:?}"))
 }
 
 /// Makes connections. A trait for the tests, whose clock stands still while nothing happens, which real sockets do not know.

@@ -1,7 +1,7 @@
 //! Apple's push service: the sink for registered devices.
 //!
 //! ```text
-//! thread of the Maildirs ─Changes→ pusher.rs ─ registry look-up → pending.rs → connections.rs → Apple
+//! thread of the Maildirs ─Changes→ pusher/ ─── registry look-up → pending.rs → connections.rs → Apple
 //!                                      ↑ answer.rs, circuit.rs, guard.rs: what an answer means
 //! ```
 
@@ -11,6 +11,7 @@ pub mod connection;
 pub mod connections;
 pub mod counters;
 pub mod credential;
+pub mod devices;
 pub mod dial;
 pub mod guard;
 pub mod pending;
@@ -38,7 +39,7 @@ use self::{
     pusher::{Changes, join},
 };
 
-/// The end of the sink on the thread that watches Maildirs. The rest is the task in `pusher.rs`, on another thread.
+/// The end of the sink on the thread that watches Maildirs. The rest is the task in `pusher/`, on another thread.
 #[derive(Debug)]
 pub struct ApnsSink {
     changes: Arc<Changes>,

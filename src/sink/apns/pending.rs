@@ -41,8 +41,11 @@ enum Place {
     Queued,
     /// Until this time, of all the entries in the heap.
     Waits(Instant),
-    /// On the wire. What came since then, if anything.
-    InFlight(Option<Arc<Push>>),
+    /// On the wire. What came since then, if anything; and whether the push itself is forgotten, and not to be sent again if it fails.
+    InFlight {
+        again: Option<Arc<Push>>,
+        is_forgotten: bool,
+    },
 }
 
 /// The set.
@@ -100,7 +103,7 @@ impl Pending {
                 let Some(Some(slot)) = slots.get_mut(entry.get().index()) else { return };
                 match &mut slot.place {
                     Place::Queued | Place::Waits(_) => slot.push = Arc::new(slot.push.joined(push)),
-                    Place::InFlight(again) => {
+                    Place::InFlight { again, .. } => {
                         *again = Some(Arc::new(match again {
                             Some(again) => again.joined(push),
                             None => push,
@@ -144,19 +147,18 @@ impl Pending {
             if let Some(Some(slot)) = self.slots.get_mut(id.index())
                 && matches!(slot.place, Place::Queued)
             {
-                slot.place = Place::InFlight(None);
+                slot.place = Place::InFlight { again: None, is_forgotten: false };
                 self.in_flight += 1;
                 return Some((id, Arc::clone(&slot.push)));
             }
         }
-        self.shrink();
         None
     }
 
     /// The push in flight is done with, one way or the other. If something came meanwhile, that is queued.
     pub fn done(&mut self, id: PushId) {
         let Some(Some(slot)) = self.slots.get_mut(id.index()) else { return };
-        let Place::InFlight(again) = &mut slot.place else { return };
+        let Place::InFlight { again, .. } = &mut slot.place else { return };
         self.in_flight -= 1;
         match again.take() {
             Some(again) => {
@@ -165,12 +167,20 @@ impl Pending {
             }
             None => self.remove(id),
         }
+        self.shrink();
     }
 
     /// The push in flight was not taken, through no fault of its own: it is the next one again.
     pub fn put_back(&mut self, id: PushId) {
         if self.land(id) {
             self.queue.push_front(id);
+        }
+    }
+
+    /// The push in flight was not taken, and it may be at fault: the others come first.
+    pub fn put_last(&mut self, id: PushId) {
+        if self.land(id) {
+            self.queue.push_back(id);
         }
     }
 
@@ -186,7 +196,7 @@ impl Pending {
         }
     }
 
-    /// Drops what waits for users who have no device any more. What is in flight stays until its answer.
+    /// Drops what waits for users who have no device any more. What is in flight stays until its answer, and is not sent again.
     pub fn forget(&mut self, is_gone: impl Fn(&Username) -> bool) {
         let gone: Vec<PushId> = (0u32..)
             .zip(&self.slots)
@@ -197,21 +207,34 @@ impl Pending {
             .collect();
         for id in gone {
             match self.slots.get_mut(id.index()) {
-                Some(Some(Slot { place: Place::InFlight(again), .. })) => *again = None,
+                Some(Some(Slot { place: place @ Place::InFlight { .. }, .. })) => {
+                    *place = Place::InFlight { again: None, is_forgotten: true };
+                }
                 _ => self.remove(id),
             }
         }
+        let Self { slots, queue, waiting, .. } = self;
+        queue.retain(|id| slot(slots, *id).is_some());
+        waiting.retain(|Reverse((_, id))| slot(slots, *id).is_some());
+        self.shrink();
     }
 
-    /// Takes a push out of the air and queues it, with what came meanwhile.
+    /// Takes a push out of the air, with what came meanwhile. False if nobody wants it any more.
     fn land(&mut self, id: PushId) -> bool {
         let Some(Some(slot)) = self.slots.get_mut(id.index()) else { return false };
-        let Place::InFlight(again) = &mut slot.place else { return false };
-        if let Some(again) = again.take() {
-            slot.push = Arc::new(slot.push.joined(Arc::unwrap_or_clone(again)));
+        let Place::InFlight { again, is_forgotten } = &mut slot.place else { return false };
+        self.in_flight -= 1;
+        match (again.take(), *is_forgotten) {
+            (Some(again), true) => slot.push = again,
+            (Some(again), false) => slot.push = Arc::new(slot.push.joined(Arc::unwrap_or_clone(again))),
+            (None, true) => {
+                self.remove(id);
+                self.shrink();
+                return false;
+            }
+            (None, false) => {}
         }
         slot.place = Place::Queued;
-        self.in_flight -= 1;
         true
     }
 
@@ -253,7 +276,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::classifier::Kind;
+    use crate::{classifier::Kind, registry::DeviceToken};
 
     fn push(number: u8, now: Instant) -> Push {
         Push {
@@ -266,6 +289,7 @@ mod tests {
             mailboxes: None,
             kind: Kind::Change,
             since: now,
+            expires: now + Duration::from_secs(3600),
         }
     }
 
@@ -292,6 +316,41 @@ mod tests {
         pending.add(Push { kind: Kind::NewMail, ..push(1, now) });
         pending.add(push(1, now));
         assert_eq!(pending.next(now).expect("ready").1.kind, Kind::NewMail);
+    }
+
+    #[test]
+    fn what_is_forgotten_in_flight_is_not_sent_again() {
+        let now = Instant::now();
+        let mut pending = Pending::default();
+        pending.add(push(1, now));
+        let (id, _) = pending.next(now).expect("ready");
+        pending.add(push(1, now));
+        pending.forget(|_| true);
+        pending.put_back(id);
+        assert!(pending.is_empty() && pending.in_flight() == 0);
+
+        pending.add(push(1, now));
+        let (id, _) = pending.next(now).expect("ready");
+        pending.forget(|_| true);
+        pending.add(push(1, now));
+        pending.retry(id, now, |_| Duration::ZERO);
+        assert!(pending.next(now).is_some(), "it has registered again since");
+    }
+
+    #[test]
+    fn after_an_outage_the_memory_goes_back() {
+        let now = Instant::now();
+        let mut pending = Pending::default();
+        for number in 0..5000u16 {
+            let mut push = push(0, now);
+            let token = DeviceToken::from_bytes(&number.to_be_bytes()).expect("two bytes");
+            push.key = Arc::new(Key { token, ..(*push.key).clone() });
+            pending.add(push);
+        }
+        while let Some((id, _)) = pending.next(now) {
+            pending.done(id);
+        }
+        assert_eq!((pending.slots.capacity(), pending.queue.capacity()), (0, 0));
     }
 
     proptest! {

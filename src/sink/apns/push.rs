@@ -32,6 +32,8 @@ pub struct Push {
     pub kind: Kind,
     /// When the first of the changes was seen.
     pub since: Instant,
+    /// When the last of them is so old that the phone has looked of itself.
+    pub expires: Instant,
 }
 
 /// What changed in a user's mail.
@@ -65,6 +67,7 @@ impl Push {
             mailboxes,
             kind: changed.kind,
             since: changed.since,
+            expires: changed.since + EXPIRES,
         })
     }
 
@@ -78,7 +81,8 @@ impl Push {
             }
             (_, new) => new,
         };
-        Self { mailboxes, kind: self.kind.max(later.kind), since: self.since, ..later }
+        let expires = self.expires.max(later.expires);
+        Self { mailboxes, kind: self.kind.max(later.kind), since: self.since, expires, ..later }
     }
 }
 

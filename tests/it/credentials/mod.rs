@@ -3,7 +3,7 @@
 
 mod facts;
 mod faults;
-mod forge;
+pub(crate) mod forge;
 mod forms;
 mod handshake;
 mod token;

@@ -65,13 +65,15 @@ impl ProviderTokens {
     }
 
     /// Apple answered `ExpiredProviderToken` to a push with this token: there will be another as soon as Apple allows it, which is at once if
-    /// the token is older than 20 minutes. Answers to a token that has been replaced since change nothing.
-    pub fn rejected(&self, authorization: &HeaderValue) {
+    /// the token is older than 20 minutes. True if there is another now. Answers to a token that has been replaced since change nothing.
+    pub fn rejected(&self, authorization: &HeaderValue, now: SystemTime) -> bool {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(current) = &mut *current
-            && current.authorization == authorization
-        {
-            current.rejected = true;
+        match &mut *current {
+            Some(current) if current.authorization == authorization => {
+                current.rejected = true;
+                current.is_due(now)
+            }
+            _ => true,
         }
     }
 
@@ -168,15 +170,15 @@ mod tests {
     fn a_rejected_token_is_renewed_but_not_within_20_minutes() {
         let tokens = tokens();
         let first = tokens.authorization(at(0.0)).unwrap();
-        tokens.rejected(&first);
+        assert!(!tokens.rejected(&first, at(1.0)));
         assert_eq!(tokens.authorization(at(1.0)).unwrap(), first);
         assert_eq!(tokens.authorization(at(19.9)).unwrap(), first);
         let second = tokens.authorization(at(20.0)).unwrap();
         assert_ne!(second, first);
         // Late answers to pushes with the old one.
-        tokens.rejected(&first);
+        assert!(tokens.rejected(&first, at(39.0)), "there is another already");
         assert_eq!(tokens.authorization(at(41.0)).unwrap(), second);
-        tokens.rejected(&second);
+        assert!(tokens.rejected(&second, at(41.0)));
         assert_ne!(tokens.authorization(at(41.0)).unwrap(), second, "it is 21 minutes old");
     }
 

@@ -1,5 +1,7 @@
 //! The task that pushes: takes what changed, looks up the devices, and sees each push through to its answer.
 
+mod landed;
+
 use std::{
     collections::{HashMap, HashSet},
     mem,
@@ -10,15 +12,15 @@ use std::{
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::HeaderValue;
 use tokio::{sync::mpsc, time::timeout};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::{
-    answer::{self, Verdict},
     circuit::{Allowed, Circuit},
     connection::Reply,
     connections::{Connections, Event},
     counters::Counters,
     credential::Credential,
+    devices::Devices,
     dial::Dial,
     guard::Guard,
     pending::{Pending, PushId},
@@ -29,9 +31,8 @@ use crate::{
     handover::Handover,
     mailbox::Username,
     registry::{
-        Key, Registration, Timestamp,
+        Key, Registration, Timestamp, Topic,
         change::Change,
-        life::Answer,
         service::{NotStored, Registry},
     },
 };
@@ -40,8 +41,12 @@ use crate::{
 const IN_FLIGHT: usize = 200;
 /// Apple answers within some hundred milliseconds.
 const ANSWER: Duration = Duration::from_secs(10);
-/// The first and the longest wait of a push whose answer was "later".
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The first and the longest wait of a push whose answer was "later". Each is shortened by up to a half, so it is never less than a second.
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+/// A server that offers no stream tells nobody when it does: it is asked so often.
+const ASK_FOR_ROOM: Duration = Duration::from_secs(1);
+/// At the end, what is on its way may take so long.
+const END: Duration = Duration::from_millis(800);
 /// So many answers of "unavailable" in a row are Apple's trouble and not the push's, and everything waits a while.
 const UNAVAILABLE: u32 = 3;
 /// Names in one question to the registry.
@@ -100,19 +105,22 @@ struct Landed {
 type Found = (Vec<(Vec<Username>, Changed)>, Result<Vec<Registration>, NotStored>);
 
 /// The task.
-pub struct Pusher<D: Dial> {
+pub struct Pusher<D: Dial, R: Devices = Registry> {
     settings: Settings<D>,
-    registry: Registry,
+    devices: R,
     changes: Arc<Changes>,
     counters: Arc<Counters>,
     connections: Connections<D>,
     pending: Pending,
+    /// The topic of the push that was added last.
+    topic: Option<Arc<Topic>>,
     circuit: Circuit,
     guard: Guard,
     in_flight: FuturesUnordered<BoxFuture<'static, Landed>>,
     /// What changed and was not looked up yet.
     to_look_up: HashMap<Username, (Vec<Username>, Changed)>,
-    looking_up: Option<BoxFuture<'static, Found>>,
+    /// A look-up on its way, and how many mailboxes it is about.
+    looking_up: Option<(usize, BoxFuture<'static, Found>)>,
     look_up_at: Instant,
     pushed: Vec<(Key, Timestamp)>,
     note_at: Option<Instant>,
@@ -121,14 +129,17 @@ pub struct Pusher<D: Dial> {
     paused_until: Option<Instant>,
     /// Topics that were complained about.
     other_topics: HashSet<String>,
-    mass_failure: bool,
+    /// Answers to what we should not have sent that were complained about.
+    our_bugs: HashSet<String>,
+    /// Until when a mass failure is known, and not told again.
+    mass_failure: Option<Instant>,
 }
 
-impl<D: Dial + Clone> Pusher<D> {
+impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
     /// Nothing to push yet. `seen` is what an earlier process pushed within the last hour, and whether the token was called bad.
     pub fn new(
         settings: Settings<D>,
-        registry: Registry,
+        devices: R,
         changes: Arc<Changes>,
         counters: Arc<Counters>,
         guard: Guard,
@@ -136,10 +147,11 @@ impl<D: Dial + Clone> Pusher<D> {
         Self {
             connections: Connections::new(settings.way()),
             settings,
-            registry,
+            devices,
             changes,
             counters,
             pending: Pending::default(),
+            topic: None,
             circuit: Circuit::default(),
             guard,
             in_flight: FuturesUnordered::new(),
@@ -152,19 +164,27 @@ impl<D: Dial + Clone> Pusher<D> {
             pause: Backoff::new(RETRY.0, RETRY.1),
             paused_until: None,
             other_topics: HashSet::new(),
-            mass_failure: false,
+            our_bugs: HashSet::new(),
+            mass_failure: None,
         }
     }
 
-    /// Pushes until `control` is closed. What waits then is not pushed.
+    /// Pushes until `control` is closed, and then a moment longer what can be pushed at once. What waits is not pushed.
     pub async fn run(mut self, mut control: mpsc::Receiver<Control<D>>) {
+        let mut end = None;
         loop {
             let time = now();
             self.look_up(time);
             self.send(time);
             self.note_pushed(time);
-            self.counters.pending.store(self.pending.len() + self.to_look_up.len(), Relaxed);
-            let wake = self.deadline(time);
+            let looking_up = self.looking_up.as_ref().map_or(0, |(mailboxes, _)| *mailboxes);
+            let pending = self.pending.len() + self.to_look_up.len() + looking_up;
+            self.counters.pending.store(pending, Relaxed);
+            self.counters.dials.store(self.connections.dials(), Relaxed);
+            if end.is_some_and(|end| end <= time || !self.is_busy(time)) {
+                break;
+            }
+            let wake = [self.deadline(time), end].into_iter().flatten().min();
             tokio::select! {
                 Some(landed) = self.in_flight.next(), if !self.in_flight.is_empty() => {
                     self.landed(landed);
@@ -174,7 +194,7 @@ impl<D: Dial + Clone> Pusher<D> {
                     }
                 }
                 changed = self.changes.take() => self.changed(changed),
-                found = async { self.looking_up.as_mut().expect("checked").await }, if self.looking_up.is_some() => {
+                found = async { (&mut self.looking_up.as_mut().expect("checked").1).await }, if self.looking_up.is_some() => {
                     self.looking_up = None;
                     self.found(found);
                 }
@@ -183,17 +203,28 @@ impl<D: Dial + Clone> Pusher<D> {
                     Event::Failed(None) => self.show_trouble(),
                     Event::Failed(Some(reason)) => self.refused(&reason),
                 },
-                told = control.recv() => match told {
+                told = control.recv(), if end.is_none() => match told {
                     Some(Control::Renew(settings)) => self.renew(*settings),
                     Some(Control::Gone(users)) => self.forget(|user| users.contains(user)),
                     Some(Control::Only(users)) => self.forget(|user| !users.contains(user)),
-                    None => break,
+                    None => {
+                        end = Some(now() + END);
+                        let changed = self.changes.take_now();
+                        self.changed(changed);
+                    }
                 },
                 () = sleep_until(wake) => {}
             }
         }
         self.note_at = Some(now());
         self.note_pushed(now());
+    }
+
+    /// Is anything on its way that may be over in a moment?
+    fn is_busy(&self, time: Instant) -> bool {
+        let is_looking_up = self.looking_up.is_some() || !self.to_look_up.is_empty();
+        let is_connecting = self.pending.has_ready(time) && self.connections.is_dialing();
+        is_looking_up || !self.in_flight.is_empty() || is_connecting
     }
 
     fn changed(&mut self, changed: impl IntoIterator<Item = (Username, (Vec<Username>, Changed))>) {
@@ -218,8 +249,8 @@ impl<D: Dial + Clone> Pusher<D> {
             some.iter().filter_map(|user| self.to_look_up.remove(user)).collect()
         };
         let names = asked.iter().flat_map(|(names, _)| names.iter().cloned()).collect();
-        let registry = self.registry.clone();
-        self.looking_up = Some(async move { (asked, registry.of_users(names).await) }.boxed());
+        let found = self.devices.of_users(names);
+        self.looking_up = Some((asked.len(), found.map(|found| (asked, found)).boxed()));
     }
 
     fn found(&mut self, (asked, found): Found) {
@@ -244,8 +275,14 @@ impl<D: Dial + Clone> Pusher<D> {
                 let Key { token, account, .. } = &registration.key;
                 if registration.state.is_live()
                     && devices.insert((token, account))
-                    && let Some(push) = Push::new(registration, changed)
+                    && let Some(mut push) = Push::new(registration, changed)
                 {
+                    // Nearly all have the same topic, and share it: a tenth of what a push takes.
+                    if push.topic == self.topic {
+                        push.topic.clone_from(&self.topic);
+                    } else {
+                        self.topic.clone_from(&push.topic);
+                    }
                     self.pending.add(push);
                 }
             }
@@ -275,7 +312,7 @@ impl<D: Dial + Clone> Pusher<D> {
                 return self.connections.dial_if_wanted();
             };
             let Some((id, push)) = self.pending.next(time) else { return };
-            if time.saturating_duration_since(push.since) >= push::EXPIRES {
+            if time >= push.expires {
                 Counters::add(&self.counters.expired);
                 self.pending.done(id);
                 continue;
@@ -314,131 +351,6 @@ impl<D: Dial + Clone> Pusher<D> {
         }
     }
 
-    fn landed(&mut self, landed: Landed) {
-        let Landed { id, push, connection, sent, apns_id, authorization, reply } = landed;
-        let time = now();
-        let verdict = match reply {
-            None => {
-                self.connections.timed_out(connection);
-                Counters::add(&self.counters.retried);
-                return self.pending.retry(id, time, wait_at_least(None));
-            }
-            Some(Err(error)) => {
-                self.connections.lost(connection, &error.to_string());
-                Counters::add(&self.counters.retried);
-                return self.pending.put_back(id);
-            }
-            Some(Ok(reply)) => {
-                self.connections.answered(connection);
-                answer::judge(reply.status, &reply.body, reply.retry_after, Timestamp::now())
-            }
-        };
-        let (user, token) = (&push.key.user, &push.key.token);
-        if !matches!(verdict, Verdict::Credential(_)) && self.circuit.close() {
-            info!("Apple accepts the credential again, and what waited is pushed");
-        }
-        if !matches!(verdict, Verdict::Unavailable(_)) {
-            self.unavailable = 0;
-            self.pause.reset();
-        }
-        match verdict {
-            Verdict::Accepted => {
-                self.pending.done(id);
-                self.guard.note(token, false, sent);
-                Counters::add(&self.counters.accepted);
-                let kind = push.kind.as_str();
-                let age = time.saturating_duration_since(push.since).as_secs_f64();
-                info!(user = %user, kind, age_ms = age * 1000.0, token = %token, sink = "apns", apns_id, "pushed {user} to device {token}: {kind} in {age:.3} s");
-                self.pushed.push((Arc::unwrap_or_clone(Arc::clone(&push.key)), sent));
-                self.note_at.get_or_insert(time + NOTE_PUSHED.0);
-            }
-            Verdict::Registration(answer) => self.about_registration(id, &push, sent, answer),
-            Verdict::Throttled(after) => {
-                debug!(user = %user, token = %token, "Apple wants fewer pushes to device {token} of {user}; this one waits");
-                Counters::add(&self.counters.retried);
-                self.pending.retry(id, time, wait_at_least(after));
-            }
-            Verdict::Unavailable(after) => {
-                Counters::add(&self.counters.retried);
-                self.unavailable += 1;
-                if self.unavailable >= UNAVAILABLE {
-                    let wait = self.pause.failed(fastrand::f64()).max(after.unwrap_or_default());
-                    if self.unavailable == UNAVAILABLE {
-                        warn!("Apple's service is not available, and everything waits for it");
-                    }
-                    self.paused_until = Some(self.paused_until.unwrap_or(time).max(time + wait));
-                }
-                self.pending.retry(id, time, wait_at_least(after));
-            }
-            Verdict::ProviderToken => {
-                if let Ok((_, credential)) = &self.settings.link
-                    && let (Some(tokens), Some(authorization)) = (credential.tokens(), authorization)
-                {
-                    tokens.rejected(&authorization);
-                }
-                Counters::add(&self.counters.retried);
-                self.pending.retry(id, time, wait_at_least(None));
-            }
-            Verdict::Credential(reason) => {
-                self.pending.put_back(id);
-                self.refused(&reason);
-            }
-            Verdict::OurBug(text) => {
-                error!(user = %user, token = %token, apns_id, "Apple answers {text} to the push for {user}, which is a fault of pushmaild; it is dropped");
-                Counters::add(&self.counters.dropped);
-                self.pending.done(id);
-                self.submit(Change::Answered {
-                    key: Arc::unwrap_or_clone(Arc::clone(&push.key)),
-                    answer: Answer::Other(text),
-                    sent,
-                    is_mass_failure: false,
-                });
-            }
-        }
-        self.show_trouble();
-    }
-
-    fn about_registration(&mut self, id: PushId, push: &Push, sent: Timestamp, answer: Answer) {
-        let (user, token, text) = (&push.key.user, &push.key.token, answer.text());
-        self.pending.done(id);
-        Counters::add(&self.counters.refused);
-        let is_bad = matches!(answer, Answer::BadToken | Answer::NotForTopic);
-        self.guard.note(token, is_bad, sent);
-        let is_mass_failure = is_bad && self.guard.is_mass_failure(sent);
-        if is_mass_failure && !self.mass_failure {
-            let (bad, all) = self.guard.counts();
-            let hint =
-                "is the certificate for the other environment, or for another topic? See `pushmaild check`";
-            error!(
-                bad,
-                all,
-                hint,
-                "Apple refuses {bad} of the {all} device tokens of the last hour, so the fault is not theirs: none is removed; hint: {hint}"
-            );
-        }
-        if is_bad {
-            self.mass_failure = is_mass_failure;
-        }
-        info!(user = %user, token = %token, answer = text, "Apple answers {text} for device {token} of {user}");
-        let key = Arc::unwrap_or_clone(Arc::clone(&push.key));
-        self.submit(Change::Answered { key, answer, sent, is_mass_failure });
-    }
-
-    /// The credential is refused: nothing is sent but a probe, and nothing is lost.
-    fn refused(&mut self, reason: &str) {
-        if self.circuit.refused(reason, now()) {
-            let waiting = self.pending.len();
-            let hint = "see `pushmaild check`; a renewed certificate is taken up by itself";
-            error!(
-                reason,
-                waiting,
-                hint,
-                "Apple does not accept the credential: {reason}; pushes are kept, and one a minute is tried; hint: {hint}"
-            );
-        }
-        self.show_trouble();
-    }
-
     fn on_other_topic(&mut self, push: &Push) {
         Counters::add(&self.counters.other_topic);
         let topic = push.topic.as_ref().map_or("", |topic| topic.as_str());
@@ -468,7 +380,6 @@ impl<D: Dial + Clone> Pusher<D> {
     fn show_trouble(&self) {
         let reason = self.circuit.reason().or(self.connections.outage().map(|(_, text)| text.as_str()));
         self.counters.set_trouble(reason.map(ToOwned::to_owned));
-        self.counters.dials.store(self.connections.dials(), Relaxed);
     }
 
     fn note_pushed(&mut self, time: Instant) {
@@ -481,7 +392,7 @@ impl<D: Dial + Clone> Pusher<D> {
     }
 
     fn submit(&self, change: Change) {
-        if self.registry.submit(change).is_err() {
+        if self.devices.submit(change).is_err() {
             debug!("the registry has too much to do to note an answer");
         }
     }
@@ -493,17 +404,15 @@ impl<D: Dial + Clone> Pusher<D> {
         } else {
             let ready = if self.pending.has_ready(time) { Some(time) } else { self.pending.deadline() };
             let allowed = match self.circuit.allows(time) {
-                Allowed::All => None,
-                Allowed::Probe => (!self.in_flight.is_empty()).then(|| time + RETRY.0),
+                Allowed::All | Allowed::Probe => None,
                 Allowed::NotBefore(at) => Some(at),
             };
             let connect = self.connections.deadline().map(tokio::time::Instant::into_std);
             // What is ready and yet was not sent waits for one of these, or for an event.
             let gate = [self.paused_until, allowed, connect].into_iter().flatten().max();
-            match (ready, gate) {
+            match (ready, gate.filter(|gate| *gate > time)) {
                 (Some(ready), Some(gate)) => Some(ready.max(gate)),
-                // A server that offers no stream at all tells nobody when it does.
-                (Some(ready), None) => Some(ready.max(time + RETRY.0)),
+                (Some(ready), None) => Some(ready.max(time + ASK_FOR_ROOM)),
                 (None, _) => None,
             }
         };
@@ -536,14 +445,6 @@ pub fn join(waiting: &mut (Vec<Username>, Changed), (names, new): (Vec<Username>
         if !old.others.contains(&other) {
             old.others.push(other);
         }
-    }
-}
-
-/// Doubling from a second to a minute, but not before Apple wants it.
-fn wait_at_least(after: Option<Duration>) -> impl FnOnce(u32) -> Duration {
-    move |failures| {
-        let wait = RETRY.0.saturating_mul(1 << failures.min(16)).min(RETRY.1);
-        wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(after.unwrap_or_default())
     }
 }
 

@@ -1,0 +1,202 @@
+//! What becomes of a push that has come back from the wire.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tracing::{debug, error, info, warn};
+
+use super::{Landed, NOTE_PUSHED, Pusher, RETRY, UNAVAILABLE, now};
+use crate::{
+    registry::{Timestamp, change::Change, life::Answer},
+    sink::apns::{
+        answer::{self, Verdict},
+        counters::Counters,
+        devices::Devices,
+        dial::Dial,
+        pending::PushId,
+        push::Push,
+    },
+};
+
+/// A mass failure that lasts is told of again after this time.
+const TELL_AGAIN: Duration = Duration::from_secs(3600);
+/// So many different answers that are our fault are told of.
+const OUR_BUGS: usize = 32;
+
+impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
+    pub(super) fn landed(&mut self, landed: Landed) {
+        let Landed { id, push, connection, sent, apns_id, authorization, reply } = landed;
+        let time = now();
+        let verdict = match reply {
+            None => {
+                self.connections.timed_out(connection);
+                Counters::add(&self.counters.retried);
+                self.pending.retry(id, time, wait_at_least(None));
+                return self.show_trouble();
+            }
+            Some(Err(error)) => return self.not_answered(id, connection, &error),
+            Some(Ok(reply)) => {
+                self.connections.answered(connection);
+                answer::judge(reply.status, &reply.body, reply.retry_after, Timestamp::now())
+            }
+        };
+        let is_current = self.connections.is_current(connection);
+        let (user, token) = (&push.key.user, &push.key.token);
+        let shows_credential =
+            matches!(verdict, Verdict::Accepted | Verdict::Registration(_) | Verdict::Throttled(_));
+        if is_current && shows_credential && self.circuit.close() {
+            info!("Apple accepts the credential again, and what waited is pushed");
+        }
+        if !matches!(verdict, Verdict::Unavailable(_)) {
+            self.unavailable = 0;
+            self.pause.reset();
+        }
+        match verdict {
+            Verdict::Accepted => {
+                self.pending.done(id);
+                self.guard.note(token, false, sent);
+                Counters::add(&self.counters.accepted);
+                let kind = push.kind.as_str();
+                let age = time.saturating_duration_since(push.since).as_secs_f64();
+                info!(user = %user, kind, age_ms = age * 1000.0, token = %token, sink = "apns", apns_id, "pushed {user} to device {token}: {kind} in {age:.3} s");
+                self.pushed.push((Arc::unwrap_or_clone(Arc::clone(&push.key)), sent));
+                self.note_at.get_or_insert(time + NOTE_PUSHED.0);
+            }
+            Verdict::Registration(answer) => self.about_registration(id, &push, sent, answer),
+            Verdict::Throttled(after) => {
+                debug!(user = %user, token = %token, "Apple wants fewer pushes to device {token} of {user}; this one waits");
+                Counters::add(&self.counters.retried);
+                self.pending.retry(id, time, wait_at_least(after));
+            }
+            Verdict::Unavailable(after) => {
+                Counters::add(&self.counters.retried);
+                self.unavailable(after);
+                self.pending.retry(id, time, wait_at_least(after));
+            }
+            Verdict::ProviderToken => {
+                Counters::add(&self.counters.retried);
+                let tokens = self.settings.link.as_ref().ok().and_then(|(_, credential)| credential.tokens());
+                let is_renewed = tokens
+                    .zip(authorization)
+                    .is_some_and(|(tokens, old)| tokens.rejected(&old, SystemTime::now()));
+                if is_renewed || !is_current {
+                    self.pending.put_back(id);
+                } else {
+                    self.pending.put_last(id);
+                    self.refused("403 ExpiredProviderToken, though it is a new one; is the clock right?");
+                }
+            }
+            Verdict::Credential(reason) => {
+                // Not the first again: it may be this one alone that is refused, and the next probe is for all.
+                self.pending.put_last(id);
+                if is_current {
+                    self.refused(&reason);
+                }
+            }
+            Verdict::OurBug(text) => self.our_bug(id, &push, sent, &apns_id, text),
+        }
+        self.show_trouble();
+    }
+
+    fn not_answered(&mut self, id: PushId, connection: u64, error: &h2::Error) {
+        Counters::add(&self.counters.retried);
+        if error.is_reset() && error.is_remote() {
+            self.connections.stream_refused(connection);
+            // At once the first time.
+            let wait = wait_at_least(None);
+            self.pending.retry(
+                id,
+                now(),
+                |failures| if failures == 0 { Duration::ZERO } else { wait(failures) },
+            );
+        } else {
+            self.pending.put_back(id);
+            if let Some(reason) = self.connections.lost(connection, error) {
+                self.refused(&reason);
+            }
+        }
+        self.show_trouble();
+    }
+
+    fn unavailable(&mut self, after: Option<Duration>) {
+        let time = now();
+        self.unavailable += 1;
+        if self.unavailable < UNAVAILABLE {
+            return;
+        }
+        // The others on the wire were sent before the pause, and their answers are no news.
+        if self.paused_until.is_none_or(|until| until <= time) {
+            let wait = self.pause.failed(fastrand::f64()).max(after.unwrap_or_default());
+            self.paused_until = Some(time + wait);
+        }
+        if self.unavailable == UNAVAILABLE {
+            warn!("Apple's service is not available, and everything waits for it");
+        }
+    }
+
+    fn our_bug(&mut self, id: PushId, push: &Push, sent: Timestamp, apns_id: &str, text: String) {
+        let (user, token) = (&push.key.user, &push.key.token);
+        if self.our_bugs.len() < OUR_BUGS && self.our_bugs.insert(text.clone()) {
+            error!(user = %user, token = %token, apns_id, "Apple answers {text} to the push for {user}, which is a fault of pushmaild; it is dropped, and others like it");
+        } else {
+            debug!(user = %user, token = %token, apns_id, "Apple answers {text} to the push for {user}");
+        }
+        Counters::add(&self.counters.dropped);
+        self.pending.done(id);
+        self.submit(Change::Answered {
+            key: Arc::unwrap_or_clone(Arc::clone(&push.key)),
+            answer: Answer::Other(text),
+            sent,
+            is_mass_failure: false,
+        });
+    }
+
+    fn about_registration(&mut self, id: PushId, push: &Push, sent: Timestamp, answer: Answer) {
+        let (user, token, text) = (&push.key.user, &push.key.token, answer.text());
+        self.pending.done(id);
+        Counters::add(&self.counters.refused);
+        let is_bad = matches!(answer, Answer::BadToken | Answer::NotForTopic);
+        self.guard.note(token, is_bad, sent);
+        let is_mass_failure = is_bad && self.guard.is_mass_failure(sent);
+        if is_mass_failure && self.mass_failure.is_none_or(|until| until <= now()) {
+            self.mass_failure = Some(now() + TELL_AGAIN);
+            let (bad, all) = self.guard.counts();
+            let hint =
+                "is the certificate for the other environment, or for another topic? See `pushmaild check`";
+            error!(
+                bad,
+                all,
+                hint,
+                "Apple refuses {bad} of the {all} device tokens of the last hour, so the fault is not theirs: none is removed; hint: {hint}"
+            );
+        }
+        info!(user = %user, token = %token, answer = text, "Apple answers {text} for device {token} of {user}");
+        let key = Arc::unwrap_or_clone(Arc::clone(&push.key));
+        self.submit(Change::Answered { key, answer, sent, is_mass_failure });
+    }
+
+    /// The credential is refused: nothing is sent but a probe, and nothing is lost.
+    pub(super) fn refused(&mut self, reason: &str) {
+        if self.circuit.refused(reason, now()) {
+            let waiting = self.pending.len();
+            let hint = "see `pushmaild check`; a renewed certificate is taken up by itself";
+            error!(
+                reason,
+                waiting,
+                hint,
+                "Apple does not accept the credential: {reason}; pushes are kept, and one a minute is tried; hint: {hint}"
+            );
+        }
+        self.show_trouble();
+    }
+}
+
+/// Doubling up to a minute, but not before Apple wants it.
+fn wait_at_least(after: Option<Duration>) -> impl FnOnce(u32) -> Duration {
+    move |failures| {
+        let wait = RETRY.0.saturating_mul(1 << failures.min(16)).min(RETRY.1);
+        wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(after.unwrap_or_default())
+    }
+}
