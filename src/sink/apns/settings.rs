@@ -69,7 +69,6 @@ pub fn load(config: &Apns) -> Result<Loaded, Unusable> {
 }
 
 /// What the pusher needs, with or without a credential that can be used: devices register without one.
-#[must_use]
 pub fn settings(config: &Apns) -> (Settings<TlsDial>, Result<Loaded, Unusable>) {
     let loaded = load(config);
     let environment = loaded.as_ref().map_or(Environment::Production, |loaded| loaded.environment);
