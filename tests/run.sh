@@ -40,5 +40,6 @@ step tests
 cargo nextest run --locked --no-fail-fast
 step 'the demonstration of the README'
 examples/demo.sh
-step 'the benchmark, a short run'
+step 'the benchmarks, a short run'
 cargo bench --quiet --locked --bench delivery -- --quick
+cargo bench --quiet --locked --bench devices -- --quick

@@ -1,5 +1,7 @@
 //! What can happen to the registry, each as one value that is applied inside a transaction.
 
+use std::sync::Arc;
+
 use super::{
     AccountId, DeviceToken, Key, NewRegistration, StoreError, Timestamp, Topic, Transaction,
     life::{self, Answer, Refused, Write},
@@ -36,7 +38,7 @@ pub enum Change {
         is_mass_failure: bool,
     },
     /// Pushes that went well.
-    Pushed(Vec<(Key, Timestamp)>),
+    Pushed(Vec<(Arc<Key>, Timestamp)>),
     /// Somebody wants these registrations gone.
     Remove {
         /// Whose.

@@ -243,6 +243,9 @@ impl StoreError {
     }
 }
 
+/// Is told of a token, when it was last pushed to, and what was answered.
+pub type VisitPushed<'a> = dyn FnMut(DeviceToken, Timestamp, Option<&str>) + 'a;
+
 /// Where registrations are kept. A transaction is on disk when [`Store::transaction`] returns, or not there at all: on the disk where
 /// the next process will look for it.
 pub trait Store: Send {
@@ -266,6 +269,19 @@ pub trait Store: Send {
     /// # Errors
     /// If the store cannot be read.
     fn for_each(&mut self, visit: &mut dyn FnMut(Registration)) -> Result<(), StoreError>;
+
+    /// The token of each registration that was pushed to since a moment, when that was, and what was answered. A store may know a
+    /// way that does not read all of every registration.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn pushed_since(&mut self, since: Timestamp, visit: &mut VisitPushed<'_>) -> Result<(), StoreError> {
+        self.for_each(&mut |registration| {
+            if let Some(at) = registration.last_push.filter(|at| *at >= since) {
+                visit(registration.key.token, at, registration.last_answer.as_deref());
+            }
+        })
+    }
 
     /// Each user with a live registration, once.
     ///

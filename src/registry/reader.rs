@@ -96,13 +96,9 @@ fn of_users(
 
 fn pushed_since(store: &mut dyn Store, since: Timestamp) -> Result<Vec<Pushed>, StoreError> {
     let mut pushed = Vec::new();
-    store.for_each(&mut |registration| {
-        if let Some(at) = registration.last_push.filter(|at| *at >= since) {
-            let answer = registration.last_answer.as_deref();
-            let is_bad =
-                [Answer::BadToken, Answer::NotForTopic].iter().any(|bad| answer == Some(&bad.text()));
-            pushed.push((registration.key.token, at, is_bad));
-        }
+    let bad = [Answer::BadToken, Answer::NotForTopic].map(|answer| answer.text());
+    store.pushed_since(since, &mut |token, at, answer| {
+        pushed.push((token, at, bad.iter().any(|bad| answer == Some(bad))));
     })?;
     pushed.sort_by_key(|(_, at, _)| *at);
     Ok(pushed)

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavio
 
 use super::{
     AccountId, DeviceToken, Key, Registration, State, Store, StoreError, Timestamp, Topic, Transaction,
+    VisitPushed,
 };
 use crate::mailbox::Username;
 
@@ -180,6 +181,18 @@ impl Store for SqliteStore {
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 visit(read(row)?);
+            }
+            Ok(())
+        })
+    }
+
+    fn pushed_since(&mut self, since: Timestamp, visit: &mut VisitPushed<'_>) -> Result<(), StoreError> {
+        self.sql(|connection| {
+            let mut statement = connection
+                .prepare("SELECT token, last_push, last_answer FROM registration WHERE last_push >= ?1")?;
+            let mut rows = statement.query([since.0])?;
+            while let Some(row) = rows.next()? {
+                visit(token(row, 0)?, Timestamp(row.get(1)?), row.get_ref(2)?.as_str_or_null()?);
             }
             Ok(())
         })
@@ -389,9 +402,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Registration> {
         (None, Some(since)) => State::Superseded { since: Timestamp(since) },
         (None, None) => State::Active,
     };
-    let token = DeviceToken::from_bytes(row.get_ref(1)?.as_blob()?).map_err(|error| unreadable(1, error))?;
     Ok(Registration {
-        key: Key { user: username(row, 0)?, token, account: parse::<AccountId>(row, 2)? },
+        key: Key { user: username(row, 0)?, token: token(row, 1)?, account: parse::<AccountId>(row, 2)? },
         subtopic: row.get(3)?,
         topic: row.get::<_, Option<String>>(4)?.and_then(|topic| topic.parse().ok()),
         mailboxes: list(row.get_ref(5)?.as_str()?),
@@ -407,6 +419,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Registration> {
 
 fn username(row: &Row<'_>, column: usize) -> rusqlite::Result<Username> {
     Username::new(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
+}
+
+fn token(row: &Row<'_>, column: usize) -> rusqlite::Result<DeviceToken> {
+    DeviceToken::from_bytes(row.get_ref(column)?.as_blob()?).map_err(|error| unreadable(column, error))
 }
 
 fn parse<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(

@@ -2,9 +2,12 @@
 //! certificate, and no registration must be lost for it. Pure.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
     time::Duration,
 };
+
+use rustc_hash::FxHashMap;
 
 use crate::registry::{DeviceToken, Timestamp};
 
@@ -19,7 +22,10 @@ const SHARE: usize = 5;
 #[derive(Debug, Default)]
 pub struct Guard {
     /// Each token's last push in the window, and whether it failed.
-    tokens: HashMap<u64, (Timestamp, bool)>,
+    tokens: FxHashMap<u64, (Timestamp, bool)>,
+    /// Eight bytes in the place of a token: a million of them, and two that are taken for one do no harm. Tokens come from outside, so
+    /// the hash has a secret.
+    hasher: RandomState,
     /// When which was pushed to, in order.
     order: VecDeque<(Timestamp, u64)>,
     bad: usize,
@@ -29,7 +35,7 @@ impl Guard {
     /// Notes the answer to a push. Also takes up what an earlier process saw, in order of time.
     pub fn note(&mut self, token: &DeviceToken, is_bad: bool, now: Timestamp) {
         self.drop_old(now);
-        let id = fingerprint(token);
+        let id = self.hasher.hash_one(token);
         let old = self.tokens.insert(id, (now, is_bad));
         self.bad = self.bad + usize::from(is_bad) - usize::from(old.is_some_and(|(_, bad)| bad));
         // One entry a token and second is exact enough, and bounds the queue.
@@ -66,12 +72,6 @@ impl Guard {
             }
         }
     }
-}
-
-/// Eight bytes in the place of a token: a million of them, and two that are taken for one do no harm.
-fn fingerprint(token: &DeviceToken) -> u64 {
-    use std::hash::BuildHasher;
-    rustc_hash::FxBuildHasher.hash_one(token.as_bytes())
 }
 
 #[cfg(test)]
@@ -116,7 +116,7 @@ mod tests {
         #[test]
         fn the_last_answer_of_each_token_counts(answers in proptest::collection::vec((0u16..20, any::<bool>(), 0i64..900_000), 1..200)) {
             let mut guard = Guard::default();
-            let mut last = HashMap::new();
+            let mut last = std::collections::HashMap::new();
             let mut now = 0;
             for (number, is_bad, later) in answers {
                 now += later / 300;

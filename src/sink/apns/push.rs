@@ -1,13 +1,16 @@
 //! One push: whom it is for, and the request that it becomes. The words are a2's.
 
 use std::{
-    fmt::{self, Write as _},
+    fmt,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use a2::{CollapseId, NotificationOptions, Priority, PushType, request::payload::PayloadLike};
-use http::{HeaderValue, Method, Request};
+use http::{
+    HeaderName, HeaderValue, Method, Request,
+    header::{AUTHORIZATION, InvalidHeaderValue},
+};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
@@ -191,27 +194,29 @@ fn head(
     authorization: Option<HeaderValue>,
 ) -> Result<Request<()>, http::Error> {
     let options = payload.get_options();
-    let path = format!("/3/device/{}", payload.get_device_token());
-    let uri =
+    let path = ["/3/device/", payload.get_device_token()].concat();
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() =
         http::Uri::builder().scheme("https").authority(authority.0.clone()).path_and_query(path).build()?;
-    let mut request = Request::builder().method(Method::POST).uri(uri);
-    let mut header = |name: &'static str, value: Option<&dyn fmt::Display>| {
+    let headers = request.headers_mut();
+    headers.reserve(8);
+    let mut header = |name: &'static str, value: Option<Result<HeaderValue, InvalidHeaderValue>>| {
         if let Some(value) = value {
-            let mut text = String::new();
-            let _ = write!(text, "{value}");
-            request = std::mem::take(&mut request).header(name, text);
+            headers.insert(HeaderName::from_static(name), value?);
         }
+        Ok::<_, http::Error>(())
     };
-    header("apns-topic", options.apns_topic.as_ref().map(|it| it as _));
-    header("apns-push-type", options.apns_push_type.as_ref().map(|it| it as _));
-    header("apns-expiration", options.apns_expiration.as_ref().map(|it| it as _));
-    header("apns-priority", options.apns_priority.as_ref().map(|it| it as _));
-    header("apns-collapse-id", options.apns_collapse_id.as_ref().map(|it| &it.value as _));
-    header("apns-id", options.apns_id.as_ref().map(|it| it as _));
+    header("apns-topic", options.apns_topic.map(HeaderValue::from_str))?;
+    header("apns-push-type", options.apns_push_type.as_ref().map(|it| it.to_string().try_into()))?;
+    header("apns-expiration", options.apns_expiration.map(|it| Ok(it.into())))?;
+    header("apns-priority", options.apns_priority.as_ref().map(|it| it.to_string().try_into()))?;
+    header("apns-collapse-id", options.apns_collapse_id.as_ref().map(|it| HeaderValue::from_str(it.value)))?;
+    header("apns-id", options.apns_id.map(HeaderValue::from_str))?;
     if let Some(authorization) = authorization {
-        request = request.header("authorization", authorization);
+        headers.insert(AUTHORIZATION, authorization);
     }
-    request.body(())
+    Ok(request)
 }
 
 /// A random UUID of version 4 (RFC 9562, section 5.4), in lower case as APNs writes them.
@@ -219,8 +224,10 @@ fn head(
 pub fn new_id() -> String {
     let random = fastrand::u128(..);
     let id = random & !(0xf << 76) & !(0x3 << 62) | 4 << 76 | 2 << 62;
-    let hex = format!("{id:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    let part = |from: u32, digits: u32| id << from >> (128 - 4 * digits);
+    let parts = [part(0, 8), part(32, 4), part(48, 4), part(64, 4), part(80, 12)];
+    let [a, b, c, d, e] = parts.map(|part| u64::try_from(part).unwrap_or_default());
+    format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
 }
 
 #[cfg(test)]

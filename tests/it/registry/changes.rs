@@ -1,6 +1,7 @@
 //! The life of a registration, as changes make it: on a real store, and with the rules said a second time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use pushmaild::mailbox::Username;
@@ -58,7 +59,7 @@ fn a_quiet_phone_is_kept_for_180_days_and_not_longer() {
         ],
     );
     // Being pushed to is no sign of life: a push goes to a phone that was sold as well.
-    apply(store.as_mut(), &[Change::Pushed(vec![(key("quiet", "aa", "id"), Timestamp(179 * DAY))])]);
+    apply(store.as_mut(), &[Change::Pushed(vec![(key("quiet", "aa", "id").into(), Timestamp(179 * DAY))])]);
     let mut on_day = |day: i64, millisecond: i64| {
         let before = Timestamp(day * DAY + millisecond - 180 * DAY);
         let (_, touched) = apply(store.as_mut(), &[Change::Expire { before }]);
@@ -340,7 +341,7 @@ fn some_change() -> impl Strategy<Value = Change> {
     prop_oneof![
         12 => register,
         4 => answered,
-        2 => prop::collection::vec((some_key(), some_time()), 0..4).prop_map(Change::Pushed),
+        2 => prop::collection::vec((some_key().prop_map(Arc::new), some_time()), 0..4).prop_map(Change::Pushed),
         1 => some_key().prop_map(|key| Change::Subscribe { key, mailbox: "Later".to_owned() }),
         1 => (some_key(), any::<bool>(), any::<bool>()).prop_map(|(key, token, account)| Change::Remove {
             user: key.user,

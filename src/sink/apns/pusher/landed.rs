@@ -33,8 +33,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
             None => {
                 self.connections.timed_out(connection);
                 Counters::add(&self.counters.retried);
-                self.pending.retry(id, time, wait_at_least(None));
-                return self.show_trouble();
+                return self.pending.retry(id, time, wait_at_least(None));
             }
             Some(Err(error)) => return self.not_answered(id, connection, &error),
             Some(Ok(reply)) => {
@@ -61,7 +60,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
                 let kind = push.kind.as_str();
                 let age = time.saturating_duration_since(push.since).as_secs_f64();
                 info!(user = %user, kind, age_ms = age * 1000.0, token = %token, sink = "apns", apns_id, "pushed {user} to device {token}: {kind} in {age:.3} s");
-                self.pushed.push((Arc::unwrap_or_clone(Arc::clone(&push.key)), sent));
+                self.pushed.push((Arc::clone(&push.key), sent));
                 self.note_at.get_or_insert(time + NOTE_PUSHED.0);
             }
             Verdict::Registration(answer) => self.about_registration(id, &push, sent, answer),
@@ -97,7 +96,6 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
             }
             Verdict::OurBug(text) => self.our_bug(id, &push, sent, &apns_id, text),
         }
-        self.show_trouble();
     }
 
     fn not_answered(&mut self, id: PushId, connection: u64, error: &h2::Error) {
@@ -117,7 +115,6 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
                 self.refused(&reason);
             }
         }
-        self.show_trouble();
     }
 
     fn unavailable(&mut self, after: Option<Duration>) {

@@ -39,6 +39,8 @@ use crate::{
 
 /// Pushes on the wire at once. More bring little: 100 fill a connection.
 const IN_FLIGHT: usize = 200;
+/// Answers in one turn. With all of them in one, the server would have nothing to do meanwhile, and nor would we afterwards.
+const TURN: usize = 32;
 /// Apple answers within some hundred milliseconds.
 const ANSWER: Duration = Duration::from_secs(10);
 /// The first and the longest wait of a push whose answer was "later". Each is shortened by up to a half, so it is never less than a second.
@@ -52,7 +54,7 @@ const UNAVAILABLE: u32 = 3;
 /// Names in one question to the registry.
 const LOOKUP: usize = 512;
 /// What went well is written to the registry so often, or when there are so many.
-const NOTE_PUSHED: (Duration, usize) = (Duration::from_secs(1), 4096);
+const NOTE_PUSHED: (Duration, usize) = (Duration::from_secs(1), 16_384);
 /// A registry that cannot be read is asked again after this time.
 const LOOKUP_AGAIN: Duration = Duration::from_secs(1);
 
@@ -122,7 +124,7 @@ pub struct Pusher<D: Dial, R: Devices = Registry> {
     /// A look-up on its way, and how many mailboxes it is about.
     looking_up: Option<(usize, BoxFuture<'static, Found>)>,
     look_up_at: Instant,
-    pushed: Vec<(Key, Timestamp)>,
+    pushed: Vec<(Arc<Key>, Timestamp)>,
     note_at: Option<Instant>,
     unavailable: u32,
     pause: Backoff,
@@ -188,10 +190,15 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
             tokio::select! {
                 Some(landed) = self.in_flight.next(), if !self.in_flight.is_empty() => {
                     self.landed(landed);
-                    // All that have come, before the next is sent: a wake-up each would cost more than the push.
-                    while let Some(Some(landed)) = self.in_flight.next().now_or_never() {
+                    // Many at a time: a wake-up each would cost more than the push.
+                    for _ in 1..TURN {
+                        let Some(Some(landed)) = self.in_flight.next().now_or_never() else { break };
                         self.landed(landed);
                     }
+                    self.show_trouble();
+                    // The connection writes these while the rest lands.
+                    self.send(now());
+                    tokio::task::yield_now().await;
                 }
                 changed = self.changes.take() => self.changed(changed),
                 found = async { (&mut self.looking_up.as_mut().expect("checked").1).await }, if self.looking_up.is_some() => {
@@ -305,7 +312,8 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
                 Ok((_, credential)) => Arc::clone(credential),
                 Err(reason) => return self.refused(&reason.clone()),
             };
-            if let Some(problem) = credential.problem_at(SystemTime::now()) {
+            let clock = SystemTime::now();
+            if let Some(problem) = credential.problem_at(clock) {
                 return self.refused(&problem.to_string());
             }
             let Some(connection) = self.connections.with_room() else {
@@ -317,17 +325,16 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
                 self.pending.done(id);
                 continue;
             }
-            let Some(topic) = topic_of(&push, &self.settings).map(ToOwned::to_owned) else {
+            let Some(topic) = topic_of(&push, &self.settings) else {
                 self.on_other_topic(&push);
                 self.pending.done(id);
                 continue;
             };
             let apns_id = push::new_id();
             let Settings { priorities, authority, .. } = &self.settings;
-            let clock = SystemTime::now();
             let authorization = credential.authorization(clock);
             let request =
-                push::request(&push, &topic, *priorities, authority, authorization.clone(), &apns_id, clock);
+                push::request(&push, topic, *priorities, authority, authorization.clone(), &apns_id, clock);
             let (request, body) = match request {
                 Ok(request) => request,
                 Err(error) => {
@@ -340,13 +347,12 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
             connection.in_flight += 1;
             let number = connection.number;
             let exchange = connection.exchange(request, body);
-            self.in_flight.push(
-                async move {
-                    let reply = timeout(ANSWER, exchange).await.ok();
-                    Landed { id, push, connection: number, sent: clock.into(), apns_id, authorization, reply }
-                }
-                .boxed(),
-            );
+            // No `async` block, which would have room for the exchange twice.
+            let landed = timeout(ANSWER, exchange).map(move |reply| {
+                let (sent, reply) = (clock.into(), reply.ok());
+                Landed { id, push, connection: number, sent, apns_id, authorization, reply }
+            });
+            self.in_flight.push(landed.boxed());
             self.circuit.probing(time);
         }
     }
@@ -386,7 +392,9 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
         if self.note_at.is_some_and(|at| at <= time) || self.pushed.len() >= NOTE_PUSHED.1 {
             self.note_at = None;
             // If the disk cannot follow, "last push" is a little older than it was: nobody loses anything.
-            let pushed = mem::take(&mut self.pushed);
+            let mut pushed = mem::take(&mut self.pushed);
+            // In the order of the table, so that each of its pages is written once.
+            pushed.sort_unstable();
             self.submit(Change::Pushed(pushed));
         }
     }

@@ -1,0 +1,141 @@
+//! How fast is the way from a registration to a push? `cargo bench --bench devices`
+//!
+//! The shipped code and the real daemon push to `examples/apns-simulator`, beside what they are measured against: h2load on the
+//! same server, the datagram sink in the same daemon, a bare loop of fdatasync(2) on the same file system. What is measured, and
+//! how, is told in `docs/benchmarks.md`; the tables there are what this program prints on stdout.
+//!
+//! - `-- --quick` does all of it with little, to see that it works.
+//! - `-- pushes latency registrations million outage`, or some of these, measures only that.
+//!
+//! The exit status is 1 when something did not work: a push that did not arrive, a registration that was not answered. A goal of
+//! speed that was missed is printed and no more, for a busy machine misses them too.
+
+mod client;
+mod daemon;
+mod device;
+mod drain;
+mod fsync;
+mod goals;
+mod h2load;
+mod latency;
+mod million;
+mod outage;
+mod pushes;
+mod registrations;
+mod sample;
+mod simulator;
+mod site;
+mod usage;
+
+#[path = "../delivery/table.rs"]
+mod table;
+
+use std::{error::Error, process::ExitCode, thread, time::Duration};
+
+use crate::{goals::Goals, site::Site};
+
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// How much is measured.
+struct Plan {
+    /// Pushes of one run with many streams, and with one; how many runs of each.
+    pushes: u32,
+    pushes_one_by_one: u32,
+    runs: usize,
+    /// Single deliveries.
+    deliveries: u32,
+    /// Registrations from many connections at a time, and one after the other.
+    registrations: u32,
+    registrations_one_by_one: u32,
+    /// Registrations in the large registry.
+    million: u32,
+    /// Devices with a push that waits for the end of an outage.
+    outage: u32,
+}
+
+const FULL: Plan = Plan {
+    pushes: 50_000,
+    pushes_one_by_one: 10_000,
+    runs: 5,
+    deliveries: 1_000,
+    registrations: 50_000,
+    registrations_one_by_one: 5_000,
+    million: 1_000_000,
+    outage: 100_000,
+};
+
+const QUICK: Plan = Plan {
+    pushes: 5_000,
+    pushes_one_by_one: 500,
+    runs: 1,
+    deliveries: 50,
+    registrations: 2_000,
+    registrations_one_by_one: 200,
+    million: 20_000,
+    outage: 5_000,
+};
+
+/// One thing to measure.
+type Measure = fn(&Plan, &Site, &mut Goals) -> Result<()>;
+
+const ALL: [(&str, Measure); 5] = [
+    ("pushes", pushes::run),
+    ("latency", latency::run),
+    ("registrations", registrations::run),
+    ("million", million::run),
+    ("outage", outage::run),
+];
+
+fn main() -> ExitCode {
+    let mut plan = &FULL;
+    let mut wanted = Vec::new();
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--bench" => {} // cargo bench says so to each benchmark
+            "--quick" => plan = &QUICK,
+            name if ALL.iter().any(|(it, _)| *it == name) => wanted.push(argument),
+            _ => {
+                progress(&format!("unexpected argument: `{argument}`"));
+                let names = ALL.map(|(name, _)| name).join("] [");
+                progress(&format!("usage: cargo bench --bench devices [-- [--quick] [{names}]]"));
+                return ExitCode::from(2);
+            }
+        }
+    }
+    match run(plan, &wanted) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(plan: &Plan, wanted: &[String]) -> Result<()> {
+    let mut goals = Goals::default();
+    simulator::build()?;
+    for (name, measure) in ALL {
+        if wanted.is_empty() || wanted.iter().any(|it| it == name) {
+            progress(name);
+            let site = Site::new(name)?;
+            measure(plan, &site, &mut goals).map_err(|error| format!("{name}: {error}"))?;
+        }
+    }
+    print(&goals.to_string());
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "for a gap that is meant, and for what has no way to call")]
+fn pause(time: Duration) {
+    thread::sleep(time);
+}
+
+#[expect(clippy::print_stdout, reason = "the tables are what this program is for")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "stdout is for the tables")]
+fn progress(text: &str) {
+    eprintln!("{text}");
+}
