@@ -73,7 +73,7 @@ pub(crate) fn run(plan: &Plan, site: &Site, goals: &mut Goals) -> Result<()> {
             match pushes.recv_timeout(LOST_AFTER) {
                 Ok(Came::Datagram(at)) => datagram = Some(at - before),
                 Ok(Came::Request(at, line)) if line.contains(&device::token(user)) => {
-                    request = Some(at - before)
+                    request = Some(at - before);
                 }
                 Ok(Came::Request(_, line)) => return Err(format!("a push for nobody: {line}").into()),
                 Err(RecvTimeoutError::Timeout) => return Err(format!("no push within {LOST_AFTER:?}").into()),
