@@ -38,10 +38,11 @@ pub(crate) fn measure(folder: &Path, times: u32) -> Result<Sample> {
     Ok(Sample::new(all))
 }
 
-/// The kind of file system that a folder is on, as `stat` of coreutils names it.
+/// The kind of file system that a folder is on.
 pub(crate) fn file_system(folder: &Path) -> String {
-    let stat = Command::new("stat").args(["--file-system", "--format=%T"]).arg(folder).output();
-    stat.ok()
-        .and_then(|it| String::from_utf8(it.stdout).ok())
-        .map_or_else(|| "a file system".to_owned(), |name| name.trim().to_owned())
+    let found = Command::new("findmnt").args(["-n", "-o", "FSTYPE", "-T"]).arg(folder).output();
+    let name = found.ok().and_then(|it| String::from_utf8(it.stdout).ok());
+    name.map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or("a file system".to_owned())
 }
