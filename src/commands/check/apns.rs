@@ -58,7 +58,7 @@ pub(super) struct ListenReport {
 impl Report {
     pub(super) fn apns(&mut self, config: &Config) {
         let Some(apns) = &config.apns else { return };
-        let topic = config.apns.as_ref().and_then(|apns| apns.topic.as_ref()).map(ToString::to_string);
+        let topic = apns.topic.as_ref().map(ToString::to_string);
         let mut report =
             ApnsReport { topic, subject: None, environment: None, endpoint: String::new(), days_left: None };
         match settings::load(apns) {

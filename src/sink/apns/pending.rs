@@ -7,16 +7,15 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
-    hash::BuildHasher,
+    hash::{BuildHasher, RandomState},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use hashbrown::{HashTable, hash_table::Entry as TableEntry};
-use std::hash::RandomState;
 
 use super::push::Push;
-use crate::{mailbox::Username, registry::Key};
+use crate::mailbox::Username;
 
 /// The number of a push in the set, for as long as it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -259,16 +258,6 @@ fn slot(slots: &[Option<Slot>], id: PushId) -> Option<&Slot> {
     slots.get(id.index())?.as_ref()
 }
 
-/// Is the key still wanted? For tests and diagnosis.
-impl Pending {
-    /// Does a push of this registration wait?
-    #[must_use]
-    pub fn contains(&self, key: &Key) -> bool {
-        let is_it = |id: &PushId| slot(&self.slots, *id).is_some_and(|slot| *slot.push.key == *key);
-        self.by_key.find(self.hasher.hash_one(key), is_it).is_some()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -276,7 +265,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{classifier::Kind, registry::DeviceToken};
+    use crate::{
+        classifier::Kind,
+        registry::{DeviceToken, Key},
+    };
 
     fn push(number: u8, now: Instant) -> Push {
         Push {

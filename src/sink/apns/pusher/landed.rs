@@ -143,7 +143,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
         Counters::add(&self.counters.dropped);
         self.pending.done(id);
         self.submit(Change::Answered {
-            key: Arc::unwrap_or_clone(Arc::clone(&push.key)),
+            key: (*push.key).clone(),
             answer: Answer::Other(text),
             sent,
             is_mass_failure: false,
@@ -170,7 +170,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
             );
         }
         info!(user = %user, token = %token, answer = text, "Apple answers {text} for device {token} of {user}");
-        let key = Arc::unwrap_or_clone(Arc::clone(&push.key));
+        let key = (*push.key).clone();
         self.submit(Change::Answered { key, answer, sent, is_mass_failure });
     }
 
