@@ -34,7 +34,7 @@ use crate::{
     instance_lock::InstanceLock,
     service_manager,
     sink::{apns::ApnsSink, push_notify::PushNotifySink},
-    watcher::{self, Target, WatchEvent, Watcher},
+    watcher::{self, Read, Target, WatchEvent, Watcher},
 };
 
 pub use self::error::DaemonError;
@@ -87,7 +87,7 @@ pub fn run(path: &Path) -> Result<(), DaemonError> {
 enum NextRead {
     /// When it says that there is something.
     WhenReady,
-    /// Now: only a read that finds nothing shows that there was nothing more.
+    /// Now: there may be more, and only a read that got everything shows that there was not.
     AtOnce,
     /// After a rest.
     AfterRest,
@@ -200,7 +200,7 @@ impl Daemon {
         let Self { watching, pipeline, upkeep, config, .. } = self;
         let mut errands = Vec::new();
         let mut overflow = false;
-        let any = watching
+        let Read { any, all } = watching
             .read(fallback, &mut |event| match event {
                 WatchEvent::Entry { target: Target::Part(id, part), op, name } => {
                     pipeline.event((id, part), op, name, now);
@@ -225,18 +225,24 @@ impl Daemon {
             .map_err(|error| broken(config, error))?;
         upkeep.run_errands(errands, watching, pipeline, now);
         // The poller has no halves of renames, and what it has not found yet explains nothing.
-        match (fallback, any) {
-            (true, _) => {}
-            (false, true) => {
+        if !fallback {
+            if any {
                 pipeline.end_of_read(now);
-                let is_burst = now.duration_since(self.last_events) < BURST;
-                self.next_read = if is_burst { NextRead::AfterRest } else { NextRead::AtOnce };
+            }
+            let is_burst = any && now.duration_since(self.last_events) < BURST;
+            if any {
                 self.last_events = now;
             }
-            (false, false) => {
-                upkeep.all_read(pipeline, now);
-                self.next_read = NextRead::WhenReady;
-            }
+            self.next_read = match (all, is_burst) {
+                // What the next read finds is compared with after an overflow.
+                _ if overflow => NextRead::AtOnce,
+                (true, true) => NextRead::AfterRest,
+                (true, false) => {
+                    upkeep.all_read(pipeline, now);
+                    NextRead::WhenReady
+                }
+                (false, _) => NextRead::AtOnce,
+            };
         }
         if overflow {
             upkeep.overflow(watching, pipeline, now);

@@ -20,7 +20,7 @@ use crate::{
     maildir::Part,
     path_access,
     stamp::{Stamp, holds_message},
-    watcher::{self, ArmError, Handle, ParentId, Target, WatchEvent, Watcher, limits, poll::Poller},
+    watcher::{self, ArmError, Handle, ParentId, Read, Target, WatchEvent, Watcher, limits, poll::Poller},
 };
 
 /// How many single troubles are logged in one go; the sum is always.
@@ -84,7 +84,7 @@ impl Watching {
     }
 
     /// Reads one of the backends. See [`Watcher::read`].
-    pub(super) fn read(&mut self, fallback: bool, each: &mut dyn FnMut(WatchEvent<'_>)) -> io::Result<bool> {
+    pub(super) fn read(&mut self, fallback: bool, each: &mut dyn FnMut(WatchEvent<'_>)) -> io::Result<Read> {
         if fallback { self.fallback.read(each) } else { self.primary.read(each) }
     }
 

@@ -4,20 +4,27 @@
 //! that may have missed something says so ([`WatchEvent::Overflow`], [`WatchEvent::Lost`]), and is then not trusted: the
 //! directories that it may concern are looked at.
 
+mod arming;
 #[cfg(target_os = "linux")]
 pub mod inotify;
+#[cfg(target_os = "linux")]
+mod kernel_queue;
 pub mod limits;
 pub mod poll;
 pub mod portable;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,
     path::Path,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use thiserror::Error;
 
+pub use self::arming::{Arm, RawWatch};
 use crate::{classifier::Op, config::Backend, mailbox::MailboxId, maildir::Part};
 
 /// What a watch is for.
@@ -27,6 +34,26 @@ pub enum Target {
     Part(MailboxId, Part),
     /// A directory above Maildirs, or one with a map file in it.
     Parent(ParentId),
+}
+
+/// What sort of directory is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// `new/` or `cur/` of a mailbox. It must not be a link.
+    Part(Part),
+    /// A directory above Maildirs, or one with a map file in it.
+    Parent,
+}
+
+impl Target {
+    /// What sort of directory this is.
+    #[must_use]
+    pub const fn role(self) -> Role {
+        match self {
+            Self::Part(_, part) => Role::Part(part),
+            Self::Parent(_) => Role::Parent,
+        }
+    }
 }
 
 /// A directory above Maildirs, as a number into [`crate::daemon`]'s table of them.
@@ -96,13 +123,38 @@ impl From<io::Error> for ArmError {
     }
 }
 
+/// What a read has given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Was there anything?
+    pub any: bool,
+    /// Has everything been handed out that had happened before the read began?
+    pub all: bool,
+}
+
 /// A way to notice changes of directories.
 pub trait Watcher {
+    /// What threads arm with.
+    fn armer(&self) -> Arc<dyn Arm>;
+
+    /// Takes in what a thread has armed: from now on its events carry `target`. If it had some already, the next read tells that the directory
+    /// was touched.
+    ///
+    /// # Errors
+    /// [`ArmError::Shared`]; then the watch is left to the other target.
+    fn adopt(&mut self, target: Target, watch: RawWatch) -> Result<Handle, ArmError>;
+
+    /// Gives up what a thread has armed, if it is not watched for another target.
+    fn give_up(&mut self, watch: RawWatch);
+
     /// Begins to watch a directory, not recursively.
     ///
     /// # Errors
     /// See [`ArmError`]. Nothing is watched then.
-    fn arm(&mut self, target: Target, directory: &Path) -> Result<Handle, ArmError>;
+    fn arm(&mut self, target: Target, directory: &Path) -> Result<Handle, ArmError> {
+        let watch = self.armer().arm(target.role(), directory)?;
+        self.adopt(target, watch)
+    }
 
     /// Ends a watch. Events that were on their way are dropped.
     fn disarm(&mut self, handle: Handle);
@@ -110,12 +162,11 @@ pub trait Watcher {
     /// Becomes ready when [`Self::read`] may have something.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Hands out what has happened, for a bounded time. False if there was nothing at all, so that everything that had
-    /// happened before the call has been handed out.
+    /// Hands out what has happened, for a bounded time.
     ///
     /// # Errors
     /// If the backend is broken for good.
-    fn read(&mut self, each: &mut dyn FnMut(WatchEvent<'_>)) -> io::Result<bool>;
+    fn read(&mut self, each: &mut dyn FnMut(WatchEvent<'_>)) -> io::Result<Read>;
 }
 
 /// The backend that `auto` stands for on this system.
@@ -143,10 +194,10 @@ pub fn open(backend: Backend, poll_interval: std::time::Duration) -> io::Result<
 
 /// Refuses anything but a directory, as inotify does with `IN_ONLYDIR` and `IN_DONT_FOLLOW`. Parents may be links:
 /// whoever can make those can do anything.
-pub(crate) fn check_directory(target: Target, directory: &Path) -> Result<(), ArmError> {
-    let found = match target {
-        Target::Part(..) => std::fs::symlink_metadata(directory),
-        Target::Parent(_) => std::fs::metadata(directory),
+pub(crate) fn check_directory(role: Role, directory: &Path) -> Result<(), ArmError> {
+    let found = match role {
+        Role::Part(_) => std::fs::symlink_metadata(directory),
+        Role::Parent => std::fs::metadata(directory),
     };
     match found {
         Ok(found) if found.is_symlink() => Err(ArmError::Link),

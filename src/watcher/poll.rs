@@ -15,7 +15,11 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{ArmError, Handle, Target, WatchEvent, Watcher, check_directory};
+use super::{
+    Arm, ArmError, Handle, RawWatch, Read, Role, Target, WatchEvent, Watcher,
+    arming::{Armings, Raw},
+    check_directory,
+};
 use crate::{
     maildir::{Part, is_message},
     stamp::Stamp,
@@ -49,7 +53,7 @@ struct Watched {
 
 /// What the last look saw.
 #[derive(Clone, Debug)]
-struct Seen {
+pub(super) struct Seen {
     stamp: Stamp,
     /// Hashes of the names in `new/`, which tell an arrival from a removal.
     names: HashSet<u64>,
@@ -90,15 +94,31 @@ impl Shared {
     }
 }
 
+/// Takes the first look. What happens after it is found by the next one, whoever has taken the directory in by then.
+struct Armer;
+
+impl Arm for Armer {
+    fn arm(&self, role: Role, directory: &Path) -> Result<RawWatch, ArmError> {
+        check_directory(role, directory)?;
+        let seen = Seen::look(role, directory)?;
+        Ok(RawWatch { raw: Raw::Polled(directory.to_owned(), seen), _underway: Armings::default().begin() })
+    }
+}
+
 impl Watcher for Poller {
-    fn arm(&mut self, target: Target, directory: &Path) -> Result<Handle, ArmError> {
-        check_directory(target, directory)?;
-        let seen = Seen::look(target, directory)?;
+    fn armer(&self) -> Arc<dyn Arm> {
+        Arc::new(Armer)
+    }
+
+    fn adopt(&mut self, target: Target, watch: RawWatch) -> Result<Handle, ArmError> {
+        let Raw::Polled(directory, seen) = watch.raw else { return Err(RawWatch::foreign()) };
         self.last_handle = self.last_handle.wrapping_add(1);
         let handle = Handle(self.last_handle);
-        self.shared.watched().insert(handle, Watched { target, directory: directory.to_owned(), seen });
+        self.shared.watched().insert(handle, Watched { target, directory, seen });
         Ok(handle)
     }
+
+    fn give_up(&mut self, _: RawWatch) {}
 
     fn disarm(&mut self, handle: Handle) {
         self.shared.watched().remove(&handle);
@@ -117,7 +137,7 @@ impl Watcher for Poller {
         })
     }
 
-    fn read(&mut self, each: &mut dyn FnMut(WatchEvent<'_>)) -> io::Result<bool> {
+    fn read(&mut self, each: &mut dyn FnMut(WatchEvent<'_>)) -> io::Result<Read> {
         let mut any = false;
         for _ in 0..CHANNEL {
             let Some(finding) = self.next.take().or_else(|| self.findings.try_recv().ok()) else { break };
@@ -133,7 +153,7 @@ impl Watcher for Poller {
                 each(event);
             }
         }
-        Ok(any)
+        Ok(Read { any, all: !any })
     }
 }
 
@@ -180,7 +200,7 @@ fn compare(handle: Handle, target: Target, directory: &Path, seen: &Seen) -> Opt
         // A directory that was changed just before the last look may have been changed just after it, too.
         Ok(now) if now == seen.stamp && !seen.stamp.is_racy() => None,
         Ok(_) => {
-            let now = Seen::look(target, directory).ok()?;
+            let now = Seen::look(target.role(), directory).ok()?;
             let arrived = matches!(target, Target::Part(_, Part::New))
                 .then(|| now.names.difference(&seen.names).next().is_some());
             Some((Finding::Touched(handle, target, arrived), Some(now)))
@@ -196,11 +216,11 @@ fn compare(handle: Handle, target: Target, directory: &Path, seen: &Seen) -> Opt
 }
 
 impl Seen {
-    fn look(target: Target, directory: &Path) -> io::Result<Self> {
+    fn look(role: Role, directory: &Path) -> io::Result<Self> {
         // First the stamp, then the names: what comes in between is seen again next time rather than never.
         let stamp = Stamp::look(directory)?;
         let mut names = HashSet::new();
-        if matches!(target, Target::Part(_, Part::New)) {
+        if role == Role::Part(Part::New) {
             for entry in fs::read_dir(directory)?.take(NAMES) {
                 let name = entry?.file_name();
                 if is_message(name.as_bytes()) {

@@ -5,12 +5,12 @@
 //! found by the sweep, and kqueue holds a descriptor for each file.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -22,7 +22,11 @@ use notify::{
 };
 use tokio::sync::mpsc;
 
-use super::{ArmError, Handle, Target, WatchEvent, Watcher, check_directory};
+use super::{
+    Arm, ArmError, Handle, RawWatch, Read, Role, Target, WatchEvent, Watcher,
+    arming::{Armings, Raw, Unknown},
+    check_directory,
+};
 use crate::classifier::Op;
 
 /// As many events as inotify's own queue holds.
@@ -32,7 +36,7 @@ const BATCH: usize = 1024;
 
 /// The portable backend.
 pub struct Portable {
-    watcher: RecommendedWatcher,
+    watcher: Arc<Shared>,
     events: mpsc::Receiver<notify::Result<Event>>,
     /// Taken out of the channel by `poll_ready`, to be handed out first.
     next: Option<notify::Result<Event>>,
@@ -40,7 +44,22 @@ pub struct Portable {
     missed: Arc<AtomicBool>,
     targets: HashMap<PathBuf, (Target, Handle)>,
     paths: HashMap<Handle, PathBuf>,
+    unknown: Unknown<PathBuf>,
     last_handle: i32,
+}
+
+/// The crate's watcher, which threads take turns to add to.
+struct Shared(Mutex<RecommendedWatcher>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, RecommendedWatcher> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Armer {
+    watcher: Arc<Shared>,
+    armings: Armings,
 }
 
 impl Portable {
@@ -65,52 +84,80 @@ impl Portable {
         };
         let config = notify::Config::default().with_follow_symlinks(false);
         Ok(Self {
-            watcher: RecommendedWatcher::new(handler, config).map_err(to_io)?,
+            watcher: Arc::new(Shared(Mutex::new(RecommendedWatcher::new(handler, config).map_err(to_io)?))),
             events,
             next: None,
             missed,
             targets: HashMap::new(),
             paths: HashMap::new(),
+            unknown: Unknown::new(),
             last_handle: 0,
         })
     }
 }
 
-impl Watcher for Portable {
-    fn arm(&mut self, target: Target, directory: &Path) -> Result<Handle, ArmError> {
-        check_directory(target, directory)?;
+impl Arm for Armer {
+    fn arm(&self, role: Role, directory: &Path) -> Result<RawWatch, ArmError> {
+        let underway = self.armings.begin();
+        check_directory(role, directory)?;
         // FSEvents reports paths without links (`/private/var`), whatever was asked for.
         let path = directory.canonicalize()?;
-        if let Some((other, handle)) = self.targets.get(&path) {
-            return if *other == target { Ok(*handle) } else { Err(ArmError::Shared(*other)) };
+        match self.watcher.lock().watch(&path, RecursiveMode::NonRecursive) {
+            Ok(()) => Ok(RawWatch { raw: Raw::Portable(path), _underway: underway }),
+            Err(error) => Err(match error.kind {
+                ErrorKind::MaxFilesWatch => ArmError::Limit,
+                ErrorKind::PathNotFound => ArmError::Missing,
+                _ => to_io(error).into(),
+            }),
         }
-        match self.watcher.watch(&path, RecursiveMode::NonRecursive) {
-            Ok(()) => {}
-            Err(error) => {
-                return Err(match error.kind {
-                    ErrorKind::MaxFilesWatch => ArmError::Limit,
-                    ErrorKind::PathNotFound => ArmError::Missing,
-                    _ => to_io(error).into(),
-                });
+    }
+}
+
+impl Watcher for Portable {
+    fn armer(&self) -> Arc<dyn Arm> {
+        Arc::new(Armer { watcher: Arc::clone(&self.watcher), armings: self.unknown.armings.clone() })
+    }
+
+    fn adopt(&mut self, target: Target, watch: RawWatch) -> Result<Handle, ArmError> {
+        let Raw::Portable(path) = watch.raw else { return Err(RawWatch::foreign()) };
+        match self.targets.entry(path) {
+            Entry::Occupied(known) => match *known.get() {
+                (other, handle) if other == target => Ok(handle),
+                (other, _) => Err(ArmError::Shared(other)),
+            },
+            Entry::Vacant(free) => {
+                self.last_handle = self.last_handle.wrapping_add(1);
+                let handle = Handle(self.last_handle);
+                self.paths.insert(handle, free.key().clone());
+                self.unknown.adopted(free.key(), target);
+                free.insert((target, handle));
+                Ok(handle)
             }
         }
-        self.last_handle = self.last_handle.wrapping_add(1);
-        let handle = Handle(self.last_handle);
-        self.paths.insert(handle, path.clone());
-        self.targets.insert(path, (target, handle));
-        Ok(handle)
+    }
+
+    fn give_up(&mut self, watch: RawWatch) {
+        // Another thread may have armed the same directory, and would not be told that its watch is gone.
+        if let Raw::Portable(path) = &watch.raw
+            && !self.targets.contains_key(path)
+            && self.unknown.armings.count() == 1
+        {
+            let _ = self.watcher.lock().unwatch(path);
+        }
     }
 
     fn disarm(&mut self, handle: Handle) {
         if let Some(path) = self.paths.remove(&handle) {
-            self.targets.remove(&path);
+            if let Some((target, _)) = self.targets.remove(&path) {
+                self.unknown.disarmed(target);
+            }
             // It fails when the directory is gone, and the watch with it.
-            let _ = self.watcher.unwatch(&path);
+            let _ = self.watcher.lock().unwatch(&path);
         }
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.next.is_some() || self.missed.load(Ordering::Acquire) {
+        if self.next.is_some() || self.unknown.has_news() || self.missed.load(Ordering::Acquire) {
             return Poll::Ready(Ok(()));
         }
         self.events.poll_recv(context).map(|event| {
@@ -122,9 +169,10 @@ impl Watcher for Portable {
         })
     }
 
-    fn read(&mut self, each: &mut dyn FnMut(WatchEvent<'_>)) -> io::Result<bool> {
-        let mut any = self.missed.swap(false, Ordering::AcqRel);
-        if any {
+    fn read(&mut self, each: &mut dyn FnMut(WatchEvent<'_>)) -> io::Result<Read> {
+        let mut any = self.unknown.tell(each);
+        if self.missed.swap(false, Ordering::AcqRel) {
+            any = true;
             each(WatchEvent::Overflow);
         }
         for _ in 0..BATCH {
@@ -135,6 +183,7 @@ impl Watcher for Portable {
                 Ok(event) if event.need_rescan() => each(WatchEvent::Overflow),
                 Ok(event) => {
                     for path in &event.paths {
+                        self.may_be_unknown(path, event.kind);
                         if let Some(seen) = translate(&self.targets, &event, path) {
                             each(seen);
                         }
@@ -147,7 +196,24 @@ impl Watcher for Portable {
                 }
             }
         }
-        Ok(any)
+        Ok(Read { any, all: !any })
+    }
+}
+
+impl Portable {
+    /// An event may be of a directory that a thread has armed just now, or of an entry of one.
+    fn may_be_unknown(&mut self, path: &Path, kind: EventKind) {
+        let Self { targets, unknown, .. } = self;
+        if !unknown.armings.any() {
+            return;
+        }
+        let is_gone = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+        if is_gone && !targets.contains_key(path) {
+            unknown.had_event(|| path.to_owned(), true);
+        }
+        if let Some(parent) = path.parent().filter(|parent| !targets.contains_key(*parent)) {
+            unknown.had_event(|| parent.to_owned(), false);
+        }
     }
 }
 
