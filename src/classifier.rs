@@ -113,6 +113,12 @@ impl Classifier {
         }
     }
 
+    /// Is the first half of a rename in the mailbox held? What it means is not known yet.
+    #[must_use]
+    pub fn holds(&self, mailbox: MailboxId) -> bool {
+        self.held.iter().any(|half| half.mailbox == mailbox)
+    }
+
     /// A read is over: halves that came with an earlier one have no second half.
     pub fn end_of_read(&mut self, now: Instant, found: &mut impl FnMut(MailboxId, Kind)) {
         self.held.retain_mut(|half| {

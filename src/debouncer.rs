@@ -48,7 +48,7 @@ pub struct MailboxReady {
 /// What waits for one mailbox.
 ///
 /// Invariant: `timer` is the time of an entry in the heap, and no later than [`State::due`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     /// The end of the interval that the last new-mail push began.
     quiet_until: Option<Instant>,
@@ -85,15 +85,7 @@ impl Debouncer {
     /// Notes an event. Returns the push if it is to go out at once.
     pub fn note(&mut self, mailbox: MailboxId, kind: Kind, now: Instant) -> Option<MailboxReady> {
         self.drop_cooled(now);
-        let state = self.states.entry(mailbox).or_insert(State {
-            quiet_until: None,
-            first: None,
-            first_change: None,
-            last_change: None,
-            new_mail: false,
-            events: 0,
-            timer: None,
-        });
+        let state = self.states.entry(mailbox).or_default();
         state.first.get_or_insert(now);
         state.events = state.events.saturating_add(1);
         match kind {
@@ -104,6 +96,28 @@ impl Debouncer {
             }
         }
         self.settle(mailbox, now)
+    }
+
+    /// Pushes a mailbox at once, with what waits for it: somebody else knows that it is time.
+    pub fn push_now(&mut self, mailbox: MailboxId, kind: Kind, now: Instant) -> MailboxReady {
+        let waiting = self.states.get_mut(&mailbox).and_then(|state| {
+            let ready = state.ready(mailbox);
+            state.reset();
+            ready
+        });
+        let ready = match waiting {
+            Some(waiting) => MailboxReady {
+                kind: waiting.kind.max(kind),
+                events: waiting.events.saturating_add(1),
+                ..waiting
+            },
+            None => MailboxReady { mailbox, kind, since: now, events: 1 },
+        };
+        if ready.kind == Kind::NewMail {
+            // As after any other push for new mail, the next one waits for its interval.
+            self.begin_interval(mailbox, now);
+        }
+        ready
     }
 
     /// When [`Self::pop_due`] may have something next. Earlier than needed at times, never later.
@@ -191,6 +205,12 @@ impl Debouncer {
             self.states.remove(&mailbox);
         }
         ready
+    }
+
+    fn begin_interval(&mut self, mailbox: MailboxId, now: Instant) {
+        let until = now + self.intervals.new_mail;
+        self.states.entry(mailbox).or_default().quiet_until = Some(until);
+        self.cooling.push_back((until, mailbox));
     }
 
     /// Drops entries whose interval is over and that have nothing pending: two at most, so that no event pays for many, and

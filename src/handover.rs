@@ -58,6 +58,11 @@ impl<K: Eq + Hash, V> Handover<K, V> {
         mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Tells the keys of what waits.
+    pub fn for_each_key(&self, each: &mut impl FnMut(&K)) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).keys().for_each(each);
+    }
+
     /// How much waits.
     #[must_use]
     pub fn len(&self) -> usize {

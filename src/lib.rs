@@ -27,6 +27,7 @@ pub mod logging;
 pub mod mailbox;
 pub mod maildir;
 pub mod path_access;
+pub mod planner;
 pub mod proto;
 pub mod registry;
 pub mod service_manager;

@@ -9,9 +9,12 @@ use std::{
 
 use crate::maildir::is_message;
 
+/// The stamps of `new/` and `cur/`, in the order of [`crate::maildir::Part::ALL`]; none where there was no directory.
+pub type Stamps = [Option<Stamp>; 2];
+
 /// A change so soon before a look may be followed by another one that leaves the mtime as it is, where the file system's clock
 /// ticks slowly: tmpfs, and kernels before 6.13 (4 ms), as git's "racily clean" files.
-const RACY: Duration = Duration::from_millis(20);
+pub const RACY: Duration = Duration::from_millis(20);
 /// The same where mtimes are whole seconds: old NFS servers.
 const RACY_SECONDS: Duration = Duration::from_secs(2);
 
@@ -31,6 +34,8 @@ impl PartialEq for Stamp {
         self.same_directory(other) && self.mtime == other.mtime
     }
 }
+
+impl Eq for Stamp {}
 
 impl Stamp {
     /// Looks at a directory. A link is not followed.
@@ -56,6 +61,36 @@ impl Stamp {
         let margin = i64::try_from(margin.as_nanos()).unwrap_or(i64::MAX);
         // An mtime in the future says nothing about when the change was, so it is racy for as long as it lies there.
         Self { device, inode, mtime, racy: now.saturating_sub(mtime) < margin }
+    }
+
+    /// A stamp that was kept as its parts.
+    #[must_use]
+    pub const fn kept(device: u64, inode: u64, mtime: i64, racy: bool) -> Self {
+        Self { device, inode, mtime, racy }
+    }
+
+    /// The device that the directory is on.
+    #[must_use]
+    pub const fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// Its number there.
+    #[must_use]
+    pub const fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// When it last changed: nanoseconds since 1970. See [`Self::is_racy`] for what that is worth.
+    #[must_use]
+    pub const fn mtime(&self) -> i64 {
+        self.mtime
+    }
+
+    /// Is all as it was then, for certain?
+    #[must_use]
+    pub fn is_unchanged_since(&self, then: &Self) -> bool {
+        self == then && !then.racy
     }
 
     /// Is this a look at the same directory, rather than at another one in its place?

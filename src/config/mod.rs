@@ -52,6 +52,8 @@ pub struct Config {
     pub push_notify: Option<PushNotify>,
     /// `[apns]`, if devices are pushed to through Apple.
     pub apns: Option<Apns>,
+    /// How many pushes a second at most go out for what changed while nobody looked: `[debounce] catch-up-rate`.
+    pub catch_up_rate: u32,
     /// `[registry]`; also there, with its defaults, when something needs it.
     pub registry: Option<Registry>,
     /// `[listen]`, if registrations are taken.
@@ -121,6 +123,7 @@ impl Config {
             mailboxes: check.mailboxes(file.mailboxes, push_notify.as_ref().map(|sink| sink.dialect))?,
             watch: check.watch(&file.watch, apns.is_some(), push_notify.is_some())?,
             debounce: check.debounce(&file.debounce)?,
+            catch_up_rate: check.catch_up_rate(&file.debounce)?,
             registry: registry.map(|registry| check.registry(registry)).transpose()?,
             listen,
             apns,
@@ -269,6 +272,13 @@ impl Check<'_> {
             ));
         }
         Ok(intervals)
+    }
+
+    fn catch_up_rate(&self, raw: &raw::Debounce) -> Result<u32, ConfigError> {
+        match *raw.catch_up_rate.get_ref() {
+            0 => Err(self.error(&raw.catch_up_rate, "a catch-up-rate of 0", "use 1 or more pushes a second")),
+            rate => Ok(rate),
+        }
     }
 
     fn push_notify(&self, raw: raw::PushNotify) -> Result<PushNotify, ConfigError> {

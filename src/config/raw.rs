@@ -112,12 +112,18 @@ pub(super) struct Debounce {
     pub(super) new_mail_interval: Spanned<Span>,
     pub(super) change_quiet: Spanned<Span>,
     pub(super) change_max_wait: Spanned<Span>,
+    pub(super) catch_up_rate: Spanned<u32>,
 }
 
 impl Default for Debounce {
     fn default() -> Self {
         let seconds = |seconds| Spanned::new(0..0, Span(Duration::from_secs(seconds)));
-        Self { new_mail_interval: seconds(2), change_quiet: seconds(10), change_max_wait: seconds(60) }
+        Self {
+            new_mail_interval: seconds(2),
+            change_quiet: seconds(10),
+            change_max_wait: seconds(60),
+            catch_up_rate: Spanned::new(0..0, 500),
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! `[registry]`: where registrations are kept.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use super::{Check, ConfigError, raw};
+use super::{Check, Config, ConfigError, raw};
 use crate::registry::change::DEVICES_PER_USER;
 
 /// Where it is unless the configuration says otherwise.
@@ -31,6 +34,18 @@ impl Default for Registry {
             expire: DEFAULT_EXPIRE,
             devices_per_user: DEVICES_PER_USER,
         }
+    }
+}
+
+impl Config {
+    /// Where records of the mailboxes are kept, and registrations: what `[registry]` says; without it the default, if somebody has made the
+    /// folder for it, as packages and the unit do. None if there is nowhere.
+    #[must_use]
+    pub fn kept_registry(&self) -> Option<Registry> {
+        self.registry.clone().or_else(|| {
+            let default = Registry::default();
+            default.database.parent().is_some_and(Path::is_dir).then_some(default)
+        })
     }
 }
 

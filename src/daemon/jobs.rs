@@ -1,37 +1,67 @@
-//! Work that may have to wait for a disk, and so happens beside the hot path: reading the map's sources, and looking at
+//! Work that may have to wait for a disk, and so happens beside the hot path: reading the map's sources, arming, and looking at
 //! directories.
 
-use std::{io, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::task::JoinSet;
 
+use super::watching::{ArmedPart, Armers};
 use crate::{
     mailbox::{
         MailboxId,
         source::{Listing, SourceError, Sources},
     },
     maildir::Part,
-    stamp::Stamp,
+    planner::{Look, Order, Seen, Unseen},
+    stamp::{Stamp, Stamps, holds_message},
+    watcher,
 };
 
-/// Mailboxes in one job of looking: some milliseconds with a warm cache.
-pub(super) const CHUNK: usize = 1024;
+/// Mailboxes in one job: a fraction of a millisecond with a warm cache, and enough jobs for many threads with a cold one.
+pub(super) const CHUNK: usize = 128;
+/// Threads that arm and look while directories are in the kernel's cache: as many as there are processors on a small machine.
+const THREADS: usize = 2;
+/// The same when they have to come from the disk: a disk does many things at once.
+pub(super) const MOST_THREADS: usize = 64;
+/// A look that takes longer waits for a disk.
+const COLD: Duration = Duration::from_micros(100);
 
 /// What a job found.
 pub(super) enum Done {
     /// All sources of the map.
-    Listing { result: Result<Listing, SourceError>, why: Why, took: std::time::Duration },
+    Listing { result: Result<Listing, SourceError>, why: Why, took: Duration },
     /// Users in folders that appeared.
     Below(Vec<Listing>),
     /// What a look at some mailboxes saw.
-    Looks(Vec<Look>),
+    Looks { looks: Vec<(Look, PathBuf)>, took: Duration },
+    /// Mailboxes whose directories were armed, as far as they are there.
+    Armed { mailboxes: Vec<Armed>, took: Duration },
 }
 
-/// What a look at one mailbox saw, in the order of [`Part::ALL`].
-pub(super) struct Look {
+/// A mailbox to be armed.
+pub(super) struct ToArm {
     pub(super) id: MailboxId,
     pub(super) maildir: PathBuf,
-    pub(super) parts: [io::Result<Stamp>; 2],
+    pub(super) appeared: bool,
+    pub(super) tries: u8,
+    /// What the record says.
+    pub(super) known: Stamps,
+    /// Is the part watched already?
+    pub(super) armed: [bool; 2],
+}
+
+/// A mailbox that was armed.
+pub(super) struct Armed {
+    pub(super) id: MailboxId,
+    pub(super) maildir: PathBuf,
+    pub(super) appeared: bool,
+    pub(super) tries: u8,
+    pub(super) parts: [ArmedPart; 2],
 }
 
 /// Why the sources were read. Ordered: the more reason, the larger.
@@ -50,11 +80,14 @@ pub(super) enum Why {
 pub(super) struct Jobs {
     set: JoinSet<Done>,
     looks: usize,
+    armings: usize,
+    /// How many threads arm and look.
+    threads: usize,
 }
 
 impl Jobs {
     pub(super) fn new() -> Self {
-        Self { set: JoinSet::new(), looks: 0 }
+        Self { set: JoinSet::new(), looks: 0, armings: 0, threads: THREADS }
     }
 
     pub(super) fn read_sources(&mut self, sources: Arc<Sources>, why: Why) {
@@ -75,9 +108,9 @@ impl Jobs {
         });
     }
 
-    /// Is there a processor free for another look?
-    pub(super) fn can_look(&self) -> bool {
-        self.looks < 2
+    /// Is there a thread for another chunk of looking or arming? One more than work at a time, so that none waits for the next chunk.
+    pub(super) fn has_room(&self) -> bool {
+        self.looks + self.armings <= self.threads
     }
 
     /// Does none run?
@@ -89,14 +122,41 @@ impl Jobs {
         self.looks > 0
     }
 
-    pub(super) fn look(&mut self, mailboxes: Vec<(MailboxId, PathBuf)>) {
+    pub(super) fn is_arming(&self) -> bool {
+        self.armings > 0
+    }
+
+    /// Carries out orders, except for parts to be skipped.
+    pub(super) fn look(&mut self, orders: Vec<(Order, PathBuf, [bool; 2])>) {
         self.looks += 1;
         self.set.spawn_blocking(move || {
-            let looks = mailboxes.into_iter().map(|(id, maildir)| {
-                let parts = Part::ALL.map(|part| Stamp::look(&maildir.join(part.dir_name())));
-                Look { id, maildir, parts }
+            let start = Instant::now();
+            let looks = orders.into_iter().map(|(order, maildir, skip)| {
+                let parts = Part::ALL.map(|part| match skip[part as usize] {
+                    true => Err(Unseen::Unknown),
+                    false => see(part, &maildir.join(part.dir_name()), order.known[part as usize]),
+                });
+                (Look { order, parts }, maildir)
             });
-            Done::Looks(looks.collect())
+            let looks = looks.collect();
+            Done::Looks { looks, took: start.elapsed() }
+        });
+    }
+
+    /// Arms what is there, and looks at it after that: what came before the watch is found by the look.
+    pub(super) fn arm(&mut self, mailboxes: Vec<ToArm>, armers: Armers) {
+        self.armings += 1;
+        self.set.spawn_blocking(move || {
+            let start = Instant::now();
+            let arm = |ToArm { id, maildir, appeared, tries, known, armed }| {
+                let parts = Part::ALL.map(|part| {
+                    let (known, armed) = (known[part as usize], armed[part as usize]);
+                    armers.arm(part, &maildir.join(part.dir_name()), known, armed)
+                });
+                Armed { id, maildir, appeared, tries, parts }
+            };
+            let mailboxes = mailboxes.into_iter().map(arm).collect();
+            Done::Armed { mailboxes, took: start.elapsed() }
         });
     }
 
@@ -105,8 +165,16 @@ impl Jobs {
         loop {
             match self.set.join_next().await {
                 Some(Ok(done)) => {
-                    if let Done::Looks(_) = done {
-                        self.looks -= 1;
+                    match &done {
+                        Done::Looks { looks, took } => {
+                            self.looks -= 1;
+                            self.measure(looks.len(), *took);
+                        }
+                        Done::Armed { mailboxes, took } => {
+                            self.armings -= 1;
+                            self.measure(mailboxes.len(), *took);
+                        }
+                        Done::Listing { .. } | Done::Below(_) => {}
                     }
                     return done;
                 }
@@ -116,4 +184,24 @@ impl Jobs {
             }
         }
     }
+
+    /// More threads as soon as single looks wait for a disk, and few again when they do not: then they would wait for each other.
+    fn measure(&mut self, mailboxes: usize, took: Duration) {
+        let looks = u32::try_from(2 * mailboxes.max(1)).unwrap_or(u32::MAX);
+        self.threads = if took / looks > COLD { MOST_THREADS } else { THREADS };
+    }
+}
+
+/// Looks at a directory, and into it where it is not as it was known.
+pub(super) fn see(part: Part, directory: &Path, known: Option<Stamp>) -> Result<Seen, Unseen> {
+    let stamp = Stamp::look(directory).map_err(|error| unseen(&error))?;
+    let is_as_known = known.is_some_and(|known| stamp.is_unchanged_since(&known));
+    // What is in `cur/` matters only where nothing was known of it.
+    let matters = !is_as_known && (part == Part::New || known.is_none());
+    Ok(Seen { stamp, holds_message: matters && holds_message(directory).unwrap_or(true) })
+}
+
+/// A disk that does not answer says nothing about the directory.
+fn unseen(error: &io::Error) -> Unseen {
+    if watcher::is_missing(error) { Unseen::Missing } else { Unseen::Unknown }
 }

@@ -1,19 +1,20 @@
 //! The daemon: one thread on which an event goes from the watcher to the socket by plain calls.
 //!
 //! ```text
-//! watcher ─WatchEvent→ classifier ─Kind→ debouncer ─MailboxReady→ sinks        (pipeline.rs)
-//!    ↑ armed, looked at                      ↑ changes that no event told of
-//! watching.rs ←──────────── upkeep.rs ←── jobs.rs (other threads: map, looks)
+//! watcher ─WatchEvent→ planner (classifier → debouncer) ─MailboxReady→ sinks       (pipeline.rs)
+//!    ↑ armed, looked at    ↑ looks   └─ records ─→ keeper.rs ─→ registry (another thread)
+//! watching.rs ←──────── upkeep.rs ←── jobs.rs (other threads: map, arming, looks)
 //!                                         network.rs ─→ told.rs (another thread: devices, hints)
 //! ```
 
 mod comparison;
 mod error;
 mod jobs;
+mod keeper;
 mod network;
 mod parents;
 mod pipeline;
-mod records;
+mod stop;
 mod told;
 mod upkeep;
 mod watching;
@@ -32,6 +33,8 @@ use crate::{
     classifier::Op,
     config::{Config, WatchedMailboxes},
     instance_lock::InstanceLock,
+    planner::Arrival,
+    registry::{reader::Stored, service::NotStored},
     service_manager,
     sink::{apns::ApnsSink, push_notify::PushNotifySink},
     watcher::{self, Read, Target, WatchEvent, Watcher},
@@ -40,8 +43,9 @@ use crate::{
 pub use self::error::DaemonError;
 use self::{
     jobs::{Done, Why},
-    network::{FromNetwork, Network},
-    pipeline::Pipeline,
+    keeper::{Keeper, Kept},
+    network::{FromNetwork, Network, OpenRegistry, open_registry},
+    pipeline::{Pipeline, Sinks},
     upkeep::{Errand, Upkeep},
     watching::Watching,
 };
@@ -52,12 +56,8 @@ use self::{
 const REST: Duration = Duration::from_millis(2);
 /// Events that come within so long of others are a burst. Longer than a rest, so that one goes on for as long as each rest brings some.
 const BURST: Duration = Duration::from_millis(4);
-/// How long an orderly stop tries to send what waits. systemd and launchd give more, but people wait.
-const DRAIN: Duration = Duration::from_secs(4);
-/// How often a stop looks whether the other threads are done.
-const LOOK_AT_OTHERS: Duration = Duration::from_millis(10);
-/// So many times in a row the other threads must have nothing left.
-const EMPTY_LOOKS: u32 = 3;
+const NO_RECORDS: &str =
+    "make the folder /var/lib/pushmaild for the daemon's user, or name a file under `[registry] url`";
 /// How often the start says that it goes on.
 const START_PROGRESS: Duration = Duration::from_secs(5);
 
@@ -70,8 +70,10 @@ pub fn run(path: &Path) -> Result<(), DaemonError> {
     if config.push_notify.is_none() && config.apns.is_none() {
         return Err(DaemonError::NoSink(config.path));
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(jobs::MOST_THREADS + 4)
+        .build()?;
     let result = runtime.block_on(async {
         let lock = InstanceLock::take(&config.path)?;
         let daemon = Daemon::new(config, lock)?;
@@ -87,7 +89,7 @@ pub fn run(path: &Path) -> Result<(), DaemonError> {
 enum NextRead {
     /// When it says that there is something.
     WhenReady,
-    /// Now: there may be more, and only a read that got everything shows that there was not.
+    /// Now: only a read that finds nothing shows that there was nothing more.
     AtOnce,
     /// After a rest.
     AfterRest,
@@ -99,6 +101,11 @@ struct Daemon {
     watching: Watching,
     pipeline: Pipeline,
     upkeep: Upkeep,
+    keeper: Keeper,
+    /// None if there is nowhere to keep anything.
+    registry: Option<OpenRegistry>,
+    /// What was stored, read before the map was.
+    stored: Option<Result<Option<Stored>, NotStored>>,
     /// None without `[apns]` and `[listen]`.
     network: Option<Network>,
     /// What comes after the last read.
@@ -113,16 +120,29 @@ struct Daemon {
 impl Daemon {
     fn new(config: Config, lock: InstanceLock) -> Result<Self, DaemonError> {
         let push_notify = config.push_notify.as_ref().map(PushNotifySink::new).transpose()?;
-        let (network, apns) = Network::start(&config)?;
+        let registry = config.kept_registry().map(|registry| open_registry(&registry)).transpose()?;
+        if registry.is_none() {
+            warn!(
+                hint = NO_RECORDS,
+                "what changes while pushmaild does not run will be told to nobody, for there is nowhere to keep records of the mailboxes; hint: {NO_RECORDS}"
+            );
+        }
+        let (network, apns) = Network::start(&config, registry.as_ref())?;
         let only_registered = config.watch.mailboxes == WatchedMailboxes::Registered;
         let watch = config.watch;
         let now = Instant::now();
+        let keeper = Keeper::new(registry.as_ref().map(|open| open.registry.clone()));
+        let sinks = Sinks { push_notify, apns };
+        let debounce = (config.debounce, config.catch_up_rate);
         Ok(Self {
             watching: Watching::new(watch.backend, watch.poll_interval)
                 .map_err(|error| broken(&config, error))?,
-            pipeline: Pipeline::new(config.debounce, push_notify, apns, only_registered),
+            pipeline: Pipeline::new(debounce, keeper.keeps(), sinks, only_registered),
             network,
             upkeep: Upkeep::new(config.mailboxes.clone(), watch.sweep_interval, now),
+            keeper,
+            registry,
+            stored: None,
             next_read: NextRead::WhenReady,
             last_events: now,
             ready_owed: true,
@@ -141,9 +161,13 @@ impl Daemon {
         let mut next_progress = Some(self.started + START_PROGRESS);
         loop {
             let now = Instant::now();
-            // What a look found is judged when no event is on its way that explains it.
-            if self.next_read == NextRead::AtOnce || self.upkeep.wants_all_read() {
-                self.read(false)?;
+            // A record is renewed when no event is on its way that it would hide.
+            let is_turn = self.turn().is_some_and(|at| at <= now);
+            if self.next_read == NextRead::AtOnce || is_turn {
+                let read = self.read(false)?;
+                if is_turn && read.all {
+                    self.settle(now);
+                }
             }
             self.on_time(now);
             if let (Some(at), Some(interval)) = (next_alive, watchdog)
@@ -183,6 +207,7 @@ impl Daemon {
                 }
                 () = sleep_until(wake) => {}
                 done = self.upkeep.jobs.next() => self.job_done(done)?,
+                kept = self.keeper.next() => self.kept(kept),
                 told = from_network(&mut self.network) => self.told(told),
                 _ = any_of(&mut terminate, &mut interrupt) => break,
                 _ = hang_up.recv() => self.reload(),
@@ -191,8 +216,8 @@ impl Daemon {
         self.stop(&mut terminate, &mut interrupt).await
     }
 
-    /// Hands what a backend has to the pipeline. False if there was nothing.
-    fn read(&mut self, fallback: bool) -> Result<bool, DaemonError> {
+    /// Hands what a backend has to the pipeline.
+    fn read(&mut self, fallback: bool) -> Result<Read, DaemonError> {
         if let Some(live) = self.network.as_ref().and_then(Network::live_now) {
             self.told(live);
         }
@@ -200,7 +225,7 @@ impl Daemon {
         let Self { watching, pipeline, upkeep, config, .. } = self;
         let mut errands = Vec::new();
         let mut overflow = false;
-        let Read { any, all } = watching
+        let read = watching
             .read(fallback, &mut |event| match event {
                 WatchEvent::Entry { target: Target::Part(id, part), op, name } => {
                     pipeline.event((id, part), op, name, now);
@@ -211,8 +236,8 @@ impl Daemon {
                 WatchEvent::Written { target: Target::Parent(parent), name } => {
                     errands.push(Errand::InParent { parent, name: name.to_vec(), is_new: true });
                 }
-                WatchEvent::Touched { target: Target::Part(id, part), arrived } => {
-                    errands.push(Errand::Touched(id, part, arrived));
+                WatchEvent::Touched { target: Target::Part(id, part), arrived, seen } => {
+                    errands.push(Errand::Touched { part: (id, part), arrived, seen });
                 }
                 WatchEvent::Touched { target: Target::Parent(id), .. } => {
                     errands.push(Errand::ParentTouched(id));
@@ -224,37 +249,71 @@ impl Daemon {
             })
             .map_err(|error| broken(config, error))?;
         upkeep.run_errands(errands, watching, pipeline, now);
-        // The poller has no halves of renames, and what it has not found yet explains nothing.
+        // The poller has no halves of renames.
         if !fallback {
-            if any {
+            let mut is_burst = false;
+            if read.any {
                 pipeline.end_of_read(now);
-            }
-            let is_burst = any && now.duration_since(self.last_events) < BURST;
-            if any {
+                is_burst = now.duration_since(self.last_events) < BURST;
                 self.last_events = now;
             }
-            self.next_read = match (all, is_burst) {
-                // What the next read finds is compared with after an overflow.
-                _ if overflow => NextRead::AtOnce,
-                (true, true) => NextRead::AfterRest,
-                (true, false) => {
-                    upkeep.all_read(pipeline, now);
-                    NextRead::WhenReady
-                }
+            self.next_read = match (read.all, is_burst) {
                 (false, _) => NextRead::AtOnce,
+                (true, true) => NextRead::AfterRest,
+                (true, false) => NextRead::WhenReady,
             };
         }
         if overflow {
             upkeep.overflow(watching, pipeline, now);
         }
-        Ok(any)
+        Ok(read)
+    }
+
+    /// When mailboxes are to be settled next. While the last ones are being stored there is no turn.
+    fn turn(&self) -> Option<Instant> {
+        self.pipeline.planner.next_turn().filter(|_| self.keeper.is_idle())
+    }
+
+    /// A turn of settling: everything has been read.
+    fn settle(&mut self, now: Instant) {
+        let Self { pipeline, keeper, network, upkeep, .. } = self;
+        let Pipeline { planner, sinks, .. } = pipeline;
+        let good = planner.settle(now, |id| sinks.has(id));
+        upkeep.arm_anew(planner.take_elsewhere());
+        let hasher = sinks.apns.as_ref().map(ApnsSink::hasher);
+        let ask = network.as_ref().zip(hasher).map(|(network, hasher)| || network.ask_for_unpushed(hasher));
+        keeper.store(good, ask, pipeline, now);
+    }
+
+    /// Takes in what the keeper has waited for.
+    fn kept(&mut self, kept: Kept) {
+        if let Kept::Read(stored) = kept {
+            self.stored = Some(stored);
+            self.keeper.is_read();
+            self.begin_to_arm();
+        } else {
+            self.keeper.kept(kept, &mut self.pipeline, Instant::now());
+        }
+    }
+
+    /// At the start: when both the map and the records are there, the planner knows what was told already, and arming begins.
+    fn begin_to_arm(&mut self) {
+        if self.upkeep.may_arm() || !self.upkeep.has_map() {
+            return;
+        }
+        let arrival = match self.stored.take() {
+            Some(stored) => self.keeper.load(stored, &mut self.pipeline),
+            None if self.keeper.keeps() => return,
+            None => Arrival::Old,
+        };
+        self.upkeep.records_are_read(arrival);
     }
 
     fn on_time(&mut self, now: Instant) {
         self.pipeline.on_time(now);
         self.upkeep.on_time(&mut self.watching, &mut self.pipeline, now);
         // Whose mailboxes are to be watched is known when the registry has been read.
-        let is_known = self.pipeline.apns.as_mut().is_none_or(|apns| apns.registered().is_known());
+        let is_known = self.pipeline.sinks.apns.as_mut().is_none_or(|apns| apns.registered().is_known());
         if self.ready_owed && is_known && self.upkeep.is_settled() {
             self.ready_owed = false;
             self.ready(now);
@@ -262,7 +321,8 @@ impl Daemon {
     }
 
     fn deadline(&self, now: Instant) -> Option<Instant> {
-        [self.pipeline.deadline(), self.upkeep.deadline(now)].into_iter().flatten().min()
+        let upkeep = self.upkeep.deadline(&self.pipeline, now);
+        [self.pipeline.deadline(now), upkeep, self.turn()].into_iter().flatten().min()
     }
 
     fn ready(&self, now: Instant) {
@@ -298,8 +358,9 @@ impl Daemon {
         if let Done::Listing { why: Why::Start, result: Err(error), .. } = done {
             return Err(error.into());
         }
-        let Self { watching, pipeline, upkeep, .. } = self;
-        upkeep.job_done(done, watching, pipeline, Instant::now());
+        let Self { watching, pipeline, upkeep, keeper, .. } = self;
+        upkeep.job_done(done, watching, pipeline, keeper, Instant::now());
+        self.begin_to_arm();
         Ok(())
     }
 
@@ -340,22 +401,23 @@ impl Daemon {
         }
         if self.config.push_notify != new.push_notify {
             let mut sink = new.push_notify.as_ref().map(PushNotifySink::new).transpose()?;
-            if let (Some(sink), Some(old)) = (&mut sink, self.pipeline.push_notify.take()) {
+            if let (Some(sink), Some(old)) = (&mut sink, self.pipeline.sinks.push_notify.take()) {
                 sink.inherit(old, now);
             }
-            self.pipeline.push_notify = sink;
+            self.pipeline.sinks.push_notify = sink;
         }
         if let Some(network) = &self.network {
             network.reload(&new);
         }
         // Without the sink nobody is known to have a device.
         let only_registered =
-            new.watch.mailboxes == WatchedMailboxes::Registered && self.pipeline.apns.is_some();
+            new.watch.mailboxes == WatchedMailboxes::Registered && self.pipeline.sinks.apns.is_some();
         if std::mem::replace(&mut self.pipeline.only_registered, only_registered) != only_registered {
             let all: Vec<_> = self.pipeline.map.ids().map(|id| (id, false)).collect();
-            self.upkeep.watch_wanted(all, &mut self.watching, &mut self.pipeline);
+            let Self { upkeep, watching, pipeline, keeper, .. } = self;
+            upkeep.watch_wanted(all, watching, pipeline, keeper);
         }
-        self.pipeline.debouncer.set_intervals(new.debounce);
+        self.pipeline.planner.set_intervals(new.debounce, new.catch_up_rate);
         self.upkeep.reload(new.mailboxes.clone(), new.watch.sweep_interval, now);
         let watch = crate::config::Watch { sweep_interval: new.watch.sweep_interval, ..self.config.watch };
         // What is in force, to compare the next one with.
@@ -363,77 +425,6 @@ impl Daemon {
         let apns = if apns.is_some() == new.apns.is_some() { new.apns } else { apns.clone() };
         self.config = Config { watch, listen: listen.clone(), registry: registry.clone(), apns, ..new };
         Ok(())
-    }
-
-    /// Stops in the order of the flow: no more intake, everything pending goes out, then the sinks get a moment.
-    async fn stop(mut self, terminate: &mut Signal, interrupt: &mut Signal) -> Result<(), DaemonError> {
-        info!("stopping");
-        service_manager::stopping();
-        let deadline = Instant::now() + DRAIN;
-        // What had happened when the signal came is still told.
-        while (self.read(false)? | self.read(true)?) && Instant::now() < deadline {}
-        let mut hurried = self.look_at_what_is_left(terminate, interrupt).await?;
-        self.pipeline.flush(Instant::now());
-        // What is on its way from one thread to the other is for a moment counted by neither: one look is not enough.
-        let mut empty_looks = 0;
-        while empty_looks < EMPTY_LOOKS && Instant::now() < deadline && !hurried {
-            // What another thread sends tells nobody when it is out.
-            let next = Instant::now() + LOOK_AT_OTHERS;
-            let wake = self.pipeline.deadline().unwrap_or(deadline).min(next).min(deadline);
-            tokio::select! {
-                () = sleep_until(Some(wake)) => {
-                    self.pipeline.on_time(Instant::now());
-                }
-                // Somebody is in a hurry.
-                _ = any_of(terminate, interrupt) => hurried = true,
-            }
-            empty_looks = match self.pipeline.waiting() {
-                0 if self.pipeline.apns.is_none() => EMPTY_LOOKS,
-                0 => empty_looks + 1,
-                _ => 0,
-            };
-        }
-        let waiting = self.pipeline.waiting();
-        let trouble = self.pipeline.apns.as_ref().and_then(ApnsSink::trouble);
-        if let Some(network) = self.network.take() {
-            network.stop();
-        }
-        match (waiting, trouble) {
-            (0, _) => info!("stopped; every push is sent"),
-            (pushes, None) => {
-                warn!(
-                    pushes,
-                    "stopped; {pushes} pushes could not be sent, for the receiver does not take them"
-                );
-            }
-            (pushes, Some(trouble)) => {
-                warn!(pushes, trouble, "stopped; {pushes} pushes could not be sent: {trouble}");
-            }
-        }
-        Ok(())
-    }
-
-    /// What an overflow hides, and what folders that have just appeared hold, is news to the next start only if it is pushed
-    /// now. True if somebody is in a hurry.
-    async fn look_at_what_is_left(
-        &mut self,
-        terminate: &mut Signal,
-        interrupt: &mut Signal,
-    ) -> Result<bool, DaemonError> {
-        let deadline = Instant::now() + DRAIN / 2;
-        while !self.upkeep.is_idle() && Instant::now() < deadline {
-            let now = Instant::now();
-            self.upkeep.on_time(&mut self.watching, &mut self.pipeline, now);
-            if self.upkeep.wants_all_read() {
-                self.read(false)?;
-            }
-            tokio::select! {
-                done = self.upkeep.jobs.next() => self.job_done(done)?,
-                () = sleep_until(Some(now + REST)) => {}
-                _ = any_of(terminate, interrupt) => return Ok(true),
-            }
-        }
-        Ok(false)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashSet,
+    hash::RandomState,
     io,
     sync::Arc,
     thread,
@@ -54,6 +55,8 @@ enum Told {
     Gone(HashSet<Username>),
     /// These are all the users with devices.
     Only(HashSet<Username>),
+    /// Who has something that is not pushed yet?
+    Unpushed(RandomState, oneshot::Sender<HashSet<u64>>),
 }
 
 /// What the thread has to tell.
@@ -74,13 +77,26 @@ pub(super) struct Network {
     told: mpsc::UnboundedSender<Told>,
     username_format: watch::Sender<UsernameFormat>,
     thread: thread::JoinHandle<()>,
-    threads: Threads,
+}
+
+/// The registry of devices, and of records of mailboxes.
+pub(super) struct OpenRegistry {
+    pub(super) registry: Registry,
+    pub(super) events: Arc<Events>,
+    pub(super) threads: Threads,
 }
 
 impl Network {
     /// Binds the sockets and starts the thread; with it the sink, if there is one. None if the configuration has nothing for it to do.
-    pub(super) fn start(config: &Config) -> Result<(Option<Self>, Option<ApnsSink>), super::DaemonError> {
-        let Some(registry) = &config.registry else { return Ok((None, None)) };
+    pub(super) fn start(
+        config: &Config,
+        open: Option<&OpenRegistry>,
+    ) -> Result<(Option<Self>, Option<ApnsSink>), super::DaemonError> {
+        let has_work = config.apns.is_some() || config.listen.is_some();
+        let Some(OpenRegistry { registry, events, .. }) = open.filter(|_| has_work) else {
+            return Ok((None, None));
+        };
+        let (registry, events) = (registry.clone(), Arc::clone(events));
         let bound = config.listen.as_ref().map(listener::bind).transpose()?;
         if let Some(listen) = &config.listen {
             let sockets = listen.sockets().map(|(key, path)| format!("{key} `{}`", path.display()));
@@ -89,7 +105,6 @@ impl Network {
             let all = all.join(", ");
             info!(listeners = all, "registrations are taken at: {all}");
         }
-        let (registry, events, threads) = open_registry(registry)?;
         let changes = Arc::new(Changes::default());
         let counters = Arc::new(Counters::default());
         let sink = config.apns.is_some().then(|| ApnsSink::new(Arc::clone(&changes), Arc::clone(&counters)));
@@ -131,7 +146,7 @@ impl Network {
             // A look at a disk that does not answer must not hold up the end.
             runtime.shutdown_background();
         })?;
-        let network = Self { events, hints, questions, told, username_format, thread, threads };
+        let network = Self { events, hints, questions, told, username_format, thread };
         Ok((Some(network), sink))
     }
 
@@ -178,27 +193,36 @@ impl Network {
         let _ = self.told.send(Told::Reload(Box::new(config.clone())));
     }
 
-    /// Ends the thread, and waits until the registry has written what it was given.
+    /// Asks who has something that is not pushed yet.
+    pub(super) fn ask_for_unpushed(&self, hasher: RandomState) -> oneshot::Receiver<HashSet<u64>> {
+        let (reply, answer) = oneshot::channel();
+        // A thread that has ended drops the question, and that is the answer.
+        let _ = self.told.send(Told::Unpushed(hasher, reply));
+        answer
+    }
+
+    /// Ends the thread.
     pub(super) fn stop(self) {
-        let Self { told, questions, thread, threads, .. } = self;
+        let Self { told, questions, thread, .. } = self;
         drop((told, questions));
         let _ = thread.join();
-        threads.join();
     }
 }
 
-fn open_registry(config: &config::Registry) -> io::Result<(Registry, Arc<Events>, Threads)> {
+/// Starts the registry's threads.
+pub(super) fn open_registry(config: &config::Registry) -> io::Result<OpenRegistry> {
     let settings = Settings {
         spill: spill_path(&config.database),
         devices_per_user: config.devices_per_user,
         expire: config.expire,
     };
     let (path, again) = (config.database.clone(), config.database.clone());
-    Registry::start(
+    let (registry, events, threads) = Registry::start(
         Box::new(move || SqliteStore::open(&path).map(|store| Box::new(store) as Box<dyn Store>)),
         Box::new(move || SqliteStore::open_read_only(&again).map(|store| Box::new(store) as Box<dyn Store>)),
         &settings,
-    )
+    )?;
+    Ok(OpenRegistry { registry, events, threads })
 }
 
 /// What runs on the thread, beside the listeners.
@@ -264,6 +288,10 @@ impl Task {
                     }
                     Some(Told::Only(users)) => {
                         let _ = control.send(Control::Only(users)).await;
+                        false
+                    }
+                    Some(Told::Unpushed(hasher, reply)) => {
+                        let _ = control.send(Control::Unpushed(hasher, reply)).await;
                         false
                     }
                     // The files are read again even if nothing else is new: that is what the administrator wants to see.

@@ -1,216 +1,202 @@
-//! The hot path after the watcher: what changed → debouncer → sinks. Plain calls on one thread.
+//! The hot path after the watcher: planner → sinks. Plain calls on one thread.
 
 use std::time::Instant;
 
 use tracing::{debug, info};
 
-use super::records::Records;
+use super::keeper::Unpushed;
 use crate::{
-    classifier::{Classifier, Kind, Op},
-    debouncer::{Debouncer, Intervals, MailboxReady},
+    classifier::{Kind, Op},
+    debouncer::{Intervals, MailboxReady},
     mailbox::{MailboxId, MailboxMap},
     maildir::Part,
+    planner::Planner,
     sink::{Outcome, Sink, apns::ApnsSink, push_notify::PushNotifySink},
+    stamp::Stamp,
 };
 
-/// Classifier, debouncer and sinks, with the map that they share.
+/// Planner and sinks, with the map that they share.
 pub(super) struct Pipeline {
     pub(super) map: MailboxMap,
-    pub(super) records: Records,
-    classifier: Classifier,
-    pub(super) debouncer: Debouncer,
-    pub(super) push_notify: Option<PushNotifySink>,
-    pub(super) apns: Option<ApnsSink>,
+    pub(super) planner: Planner,
+    pub(super) sinks: Sinks,
     /// Are only mailboxes of interest whose users have a device?
     pub(super) only_registered: bool,
-    /// Mailboxes with events since the last read that found nothing more: their records are out of date.
-    touched: Vec<MailboxId>,
+}
+
+/// Where pushes go.
+pub(super) struct Sinks {
+    pub(super) push_notify: Option<PushNotifySink>,
+    pub(super) apns: Option<ApnsSink>,
+}
+
+impl Sinks {
+    fn each(&mut self) -> impl Iterator<Item = &mut dyn Sink> {
+        let push_notify = self.push_notify.as_mut().map(|sink| sink as &mut dyn Sink);
+        let apns = self.apns.as_mut().map(|sink| sink as &mut dyn Sink);
+        push_notify.into_iter().chain(apns)
+    }
+
+    fn push(&mut self, ready: &MailboxReady, map: &MailboxMap, now: Instant) {
+        for sink in self.each() {
+            let outcome = sink.offer(ready, map, now);
+            tell(sink.name(), outcome, ready, map, now);
+        }
+    }
+
+    /// Does one of the mailbox's users wait for Apple, as the network thread had it?
+    pub(super) fn has_unpushed(&self, id: MailboxId, map: &MailboxMap, unpushed: &Unpushed) -> bool {
+        let is_unpushed =
+            |apns: &ApnsSink| map.names(id).any(|name| unpushed.contains(&apns.fingerprint(name)));
+        !unpushed.is_empty() && self.apns.as_ref().is_some_and(is_unpushed)
+    }
+
+    /// Does the mailbox wait in a sink of this thread? What waits for Apple is known to another one.
+    pub(super) fn has(&self, id: MailboxId) -> bool {
+        self.push_notify.as_ref().is_some_and(|sink| sink.has(id))
+    }
 }
 
 impl Pipeline {
     pub(super) fn new(
-        intervals: Intervals,
-        push_notify: Option<PushNotifySink>,
-        apns: Option<ApnsSink>,
+        (intervals, catch_up_rate): (Intervals, u32),
+        stores: bool,
+        sinks: Sinks,
         only_registered: bool,
     ) -> Self {
-        Self {
-            map: MailboxMap::default(),
-            records: Records::default(),
-            classifier: Classifier::default(),
-            debouncer: Debouncer::new(intervals),
-            push_notify,
-            apns,
-            only_registered,
-            touched: Vec::new(),
-        }
-    }
-
-    /// All sinks, and the map that they are given.
-    fn sinks(&mut self) -> (impl Iterator<Item = &mut dyn Sink>, &MailboxMap) {
-        let push_notify = self.push_notify.as_mut().map(|sink| sink as &mut dyn Sink);
-        let apns = self.apns.as_mut().map(|sink| sink as &mut dyn Sink);
-        (push_notify.into_iter().chain(apns), &self.map)
+        let planner = Planner::new(intervals, catch_up_rate, stores);
+        Self { map: MailboxMap::default(), planner, sinks, only_registered }
     }
 
     /// Is the mailbox to be watched?
     pub(super) fn is_wanted(&self, id: MailboxId) -> bool {
-        !self.only_registered || self.apns.as_ref().is_none_or(|apns| apns.has_device(id, &self.map))
+        !self.only_registered || self.sinks.apns.as_ref().is_none_or(|apns| apns.has_device(id, &self.map))
+    }
+
+    /// The planner at work: `work` is given it, and what it pushes through.
+    fn plan(&mut self, now: Instant, work: impl FnOnce(&mut Planner, &mut dyn FnMut(MailboxReady))) {
+        let Self { map, planner, sinks, .. } = self;
+        work(planner, &mut |ready| sinks.push(&ready, map, now));
     }
 
     /// One event in `new/` or `cur/`.
-    pub(super) fn event(&mut self, (id, part): (MailboxId, Part), op: Op, name: &[u8], now: Instant) {
-        self.touch(id, part);
-        // One event tells of two mailboxes at most: a message that went from one to the other.
-        let mut found = [None; 2];
-        let mut count = 0;
-        self.classifier.event(id, part, op, name, &mut |id, kind| {
-            found[count] = Some((id, kind));
-            count += 1;
-        });
-        for (id, kind) in found.into_iter().flatten() {
-            self.note(id, kind, now);
+    pub(super) fn event(&mut self, target: (MailboxId, Part), op: Op, name: &[u8], now: Instant) {
+        if let Some(apns) = &mut self.sinks.apns {
+            apns.note_inbox(target.0);
         }
+        self.plan(now, |planner, mut push| planner.event(target, op, name, now, &mut push));
+    }
+
+    /// See [`Planner::changed`].
+    pub(super) fn changed(
+        &mut self,
+        target: (MailboxId, Part),
+        kind: Kind,
+        seen: Option<Stamp>,
+        now: Instant,
+    ) {
+        if let Some(apns) = &mut self.sinks.apns {
+            apns.note_inbox(target.0);
+        }
+        self.plan(now, |planner, mut push| planner.changed(target, kind, seen, now, &mut push));
     }
 
     /// A read that had events is over.
     pub(super) fn end_of_read(&mut self, now: Instant) {
-        let mut found = Vec::new();
-        self.classifier.end_of_read(now, &mut |id, kind| found.push((id, kind)));
-        self.note_all(found, now);
+        self.plan(now, |planner, mut push| planner.end_of_read(now, &mut push));
     }
 
-    /// Something happened to a mailbox: push, or wait for more.
+    /// Somebody says that something happened to a mailbox.
     pub(super) fn note(&mut self, id: MailboxId, kind: Kind, now: Instant) {
         if self.map.maildir(id).is_none() {
             return;
         }
-        if let Some(apns) = &mut self.apns {
+        if let Some(apns) = &mut self.sinks.apns {
             apns.note_inbox(id);
         }
-        if let Some(ready) = self.debouncer.note(id, kind, now) {
-            self.push(ready, now);
-        }
+        self.plan(now, |planner, mut push| planner.note(id, kind, now, &mut push));
     }
 
     /// Something happened to other folders of a mailbox, which only a device that was told their names can be told of.
     pub(super) fn note_others(&mut self, id: MailboxId, others: Vec<String>, now: Instant) {
-        let inbox_pending = self.debouncer.is_pending(id);
-        let Some(apns) = self.apns.as_mut().filter(|_| self.map.maildir(id).is_some()) else { return };
+        let inbox_pending = self.planner.is_pending(id);
+        let is_there = self.map.maildir(id).is_some();
+        let Some(apns) = self.sinks.apns.as_mut().filter(|_| is_there) else { return };
         apns.note_others(id, others, inbox_pending);
-        if let Some(ready) = self.debouncer.note(id, Kind::Change, now) {
-            self.push(ready, now);
-        }
-    }
-
-    pub(super) fn note_all(&mut self, found: impl IntoIterator<Item = (MailboxId, Kind)>, now: Instant) {
-        for (id, kind) in found {
-            self.note(id, kind, now);
-        }
+        self.plan(now, |planner, mut push| planner.note(id, Kind::Change, now, &mut push));
     }
 
     /// When [`Self::on_time`] has something to do next.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.classifier.deadline(), self.debouncer.deadline(), self.push_notify.as_ref().and_then(Sink::due)]
-            .into_iter()
-            .flatten()
-            .min()
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let sink = self.sinks.push_notify.as_ref().and_then(Sink::due);
+        [self.planner.deadline(now), sink].into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub(super) fn on_time(&mut self, now: Instant) {
-        if self.classifier.deadline().is_some_and(|deadline| deadline <= now) {
-            self.release_halves(now);
-        }
-        // As many as a receiver's queue takes many times over, then the watcher gets its turn.
-        for _ in 0..512 {
-            let Some(ready) = self.debouncer.pop_due(now) else { break };
-            self.push(ready, now);
-        }
-        let (sinks, map) = self.sinks();
-        for sink in sinks {
+        self.plan(now, |planner, mut push| planner.on_time(now, &mut push));
+        for sink in self.sinks.each() {
             if sink.due().is_some_and(|due| due <= now) {
-                sink.retry(map, now);
+                sink.retry(&self.map, now);
             }
         }
     }
 
     /// Ends the wait for second halves of renames.
     pub(super) fn release_halves(&mut self, now: Instant) {
-        let mut found = Vec::new();
-        self.classifier.release(&mut |id, kind| found.push((id, kind)));
-        self.note_all(found, now);
+        self.plan(now, |planner, mut push| planner.release_halves(now, &mut push));
     }
 
     /// For an orderly stop: everything that is pending goes out now, or into the sinks' sets.
     pub(super) fn flush(&mut self, now: Instant) {
-        self.release_halves(now);
-        for ready in self.debouncer.flush() {
-            self.push(ready, now);
-        }
+        self.plan(now, |planner, mut push| planner.flush(now, &mut push));
     }
 
     /// How many mailboxes wait in sinks.
     pub(super) fn waiting(&self) -> usize {
         let count = |sink: &dyn Sink| sink.waiting();
-        self.push_notify.as_ref().map_or(0, |sink| count(sink))
-            + self.apns.as_ref().map_or(0, |sink| count(sink))
+        self.sinks.push_notify.as_ref().map_or(0, |sink| count(sink))
+            + self.sinks.apns.as_ref().map_or(0, |sink| count(sink))
     }
 
     /// Drops everything about a mailbox that is no more.
     pub(super) fn forget(&mut self, id: MailboxId) {
-        self.debouncer.forget(id);
-        self.sinks().0.for_each(|sink| sink.forget(id));
+        self.planner.forget(id);
+        self.sinks.each().for_each(|sink| sink.forget(id));
     }
+}
 
-    /// Notes that a directory changed.
-    pub(super) fn touch(&mut self, id: MailboxId, part: Part) {
-        if self.records.mark_dirty(id, part) {
-            self.touched.push(id);
+/// Logs what became of a push.
+fn tell(sink: &str, outcome: Outcome, ready: &MailboxReady, map: &MailboxMap, now: Instant) {
+    let MailboxReady { mailbox, kind, since, events } = *ready;
+    let user = || map.names(mailbox).next().map_or("", |name| name.as_str());
+    let kind = kind.as_str();
+    let age = now.duration_since(since);
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    match outcome {
+        Outcome::Delivered => {
+            info!(
+                user = user(),
+                kind,
+                age_ms,
+                events,
+                sink,
+                "pushed {}: {kind}, {events} in {:.3} s",
+                user(),
+                age.as_secs_f64()
+            );
         }
-    }
-
-    /// The mailboxes that were touched since the last call.
-    pub(super) fn take_touched(&mut self) -> Vec<MailboxId> {
-        std::mem::take(&mut self.touched)
-    }
-
-    fn push(&mut self, ready: MailboxReady, now: Instant) {
-        let (sinks, map) = self.sinks();
-        for sink in sinks {
-            let outcome = sink.offer(&ready, map, now);
-            let sink = sink.name();
-            let MailboxReady { mailbox, kind, since, events } = ready;
-            let user = || map.names(mailbox).next().map_or("", |name| name.as_str());
-            let kind = kind.as_str();
-            let age = now.duration_since(since);
-            let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-            match outcome {
-                Outcome::Delivered => {
-                    info!(
-                        user = user(),
-                        kind,
-                        age_ms,
-                        events,
-                        sink,
-                        "pushed {}: {kind}, {events} in {:.3} s",
-                        user(),
-                        age.as_secs_f64()
-                    );
-                }
-                Outcome::Handed => {}
-                Outcome::Waiting => {
-                    debug!(
-                        user = user(),
-                        kind,
-                        age_ms,
-                        events,
-                        sink,
-                        "the push of {} waits for the receiver: {kind}",
-                        user()
-                    );
-                }
-            }
+        Outcome::Handed => {}
+        Outcome::Waiting => {
+            debug!(
+                user = user(),
+                kind,
+                age_ms,
+                events,
+                sink,
+                "the push of {} waits for the receiver: {kind}",
+                user()
+            );
         }
     }
 }

@@ -12,10 +12,10 @@ impl Daemon {
     /// Takes what the network thread has to tell.
     pub(super) fn told(&mut self, told: FromNetwork) {
         let now = Instant::now();
-        let Self { watching, pipeline, upkeep, .. } = self;
+        let Self { watching, pipeline, upkeep, keeper, .. } = self;
         match told {
             FromNetwork::Live(live) => {
-                let Some(apns) = &mut pipeline.apns else { return };
+                let Some(apns) = &mut pipeline.sinks.apns else { return };
                 let mut concerned = Vec::new();
                 // First everybody, then what came since then of one or the other.
                 if let Some(Live::All(users)) = live.get(&None) {
@@ -30,7 +30,7 @@ impl Daemon {
                     }
                 }
                 if pipeline.only_registered {
-                    upkeep.watch_wanted(concerned, watching, pipeline);
+                    upkeep.watch_wanted(concerned, watching, pipeline, keeper);
                 }
             }
             FromNetwork::Hints(hints) => {

@@ -11,8 +11,9 @@ use std::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    comparison::{Comparison, kind_of_change},
-    jobs::{Done, Jobs, Why},
+    comparison::{self, kind_of_change},
+    jobs::{self, CHUNK, Done, Jobs, ToArm, Why},
+    keeper::Keeper,
     pipeline::Pipeline,
     watching::Watching,
 };
@@ -23,11 +24,13 @@ use crate::{
         source::{Listed, Listing, Notice, Source, Sources},
     },
     maildir::Part,
+    planner::{self, Arrival},
+    stamp::Stamp,
     watcher::ParentId,
 };
 
-/// Mailboxes armed in one go, before events and timers get their turn: a few milliseconds.
-const ARM_BATCH: usize = 500;
+/// What is made and removed over and over by somebody is armed so many times, and then left to the sweep.
+const TRIES: u8 = 4;
 /// A map file is read this long after the last sign that somebody writes it.
 const MAP_FILE_QUIET: Duration = Duration::from_millis(300);
 /// Notices logged one by one.
@@ -38,14 +41,23 @@ const NOTICES_LOGGED: usize = 10;
 pub(super) enum Errand {
     /// A watch of a mailbox is gone.
     Lost(MailboxId, Part),
-    /// A directory changed, and at most it is known whether something arrived in it.
-    Touched(MailboxId, Part, Option<bool>),
+    /// A directory changed, and at most it is known whether something arrived in it, and what a look saw then.
+    Touched { part: (MailboxId, Part), arrived: Option<bool>, seen: Option<Stamp> },
     /// The watch of a parent is gone.
     ParentLost(ParentId),
     /// A parent changed, and nobody knows how.
     ParentTouched(ParentId),
     /// Something happened to an entry of a parent. `is_new`: there cannot have been another one in its place.
     InParent { parent: ParentId, name: Vec<u8>, is_new: bool },
+}
+
+/// A mailbox that is to be armed.
+struct Arming {
+    id: MailboxId,
+    /// Something of it appeared while we looked on.
+    appeared: bool,
+    /// How often it has been tried in a row.
+    tries: u8,
 }
 
 pub(super) struct Upkeep {
@@ -62,8 +74,10 @@ pub(super) struct Upkeep {
     new_folders_read: bool,
     /// What was found in new folders while the sources were being read: the reading may have passed there before.
     found_meanwhile: Vec<Listed>,
-    to_arm: VecDeque<(MailboxId, bool)>,
-    comparison: Comparison,
+    to_arm: VecDeque<Arming>,
+    /// What mailboxes without a record are that were not seen to appear. None while the records are being read: nothing is armed then.
+    arrival: Option<Arrival>,
+    has_map: bool,
     logged: HashSet<String>,
 }
 
@@ -81,7 +95,8 @@ impl Upkeep {
             new_folders_read: false,
             found_meanwhile: Vec::new(),
             to_arm: VecDeque::new(),
-            comparison: Comparison::default(),
+            arrival: None,
+            has_map: false,
             logged: HashSet::new(),
         }
     }
@@ -96,22 +111,39 @@ impl Upkeep {
 
     /// Is everything armed that the map had at the start or at the last reload?
     pub(super) fn is_settled(&self) -> bool {
-        !self.reading_runs && self.reading.is_none_or(|(_, why)| why < Why::Reload) && self.to_arm.is_empty()
+        !self.reading_runs
+            && self.reading.is_none_or(|(_, why)| why < Why::Reload)
+            && self.to_arm.is_empty()
+            && !self.jobs.is_arming()
+    }
+
+    /// Has the map been read at all?
+    pub(super) const fn has_map(&self) -> bool {
+        self.has_map
+    }
+
+    pub(super) const fn may_arm(&self) -> bool {
+        self.arrival.is_some()
+    }
+
+    /// The records of the last process are known to the planner, as far as there are any: arming may begin.
+    pub(super) fn records_are_read(&mut self, arrival: Arrival) {
+        self.arrival = Some(arrival);
     }
 
     /// Is there nothing left to look at, to judge or to arm?
     pub(super) fn is_idle(&self) -> bool {
-        self.jobs.is_idle()
-            && self.to_arm.is_empty()
-            && self.new_folders.is_empty()
-            && !self.comparison.wants_look(&self.jobs)
-            && !self.wants_all_read()
+        self.jobs.is_idle() && self.to_arm.is_empty() && self.new_folders.is_empty()
     }
 
-    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn deadline(&self, pipeline: &Pipeline, now: Instant) -> Option<Instant> {
         let reading = self.reading.map(|(at, _)| at).filter(|_| !self.reading_runs);
-        let work = !self.to_arm.is_empty() || self.comparison.wants_look(&self.jobs);
+        let work = (self.wants_arming() || pipeline.planner.wants_look()) && self.jobs.has_room();
         [self.next_sweep, reading, work.then_some(now)].into_iter().flatten().min()
+    }
+
+    fn wants_arming(&self) -> bool {
+        !self.to_arm.is_empty() && self.arrival.is_some()
     }
 
     fn read_sources(&mut self, at: Instant, why: Why) {
@@ -128,13 +160,15 @@ impl Upkeep {
         mailboxes: impl IntoIterator<Item = (MailboxId, bool)>,
         watching: &mut Watching,
         pipeline: &mut Pipeline,
+        keeper: &mut Keeper,
     ) {
         for (id, is_news) in mailboxes {
             match (pipeline.is_wanted(id), watching.is_watched(id)) {
-                (true, false) => self.to_arm.push_back((id, is_news)),
+                (true, false) => self.to_arm.push_back(Arming { id, appeared: is_news, tries: 0 }),
                 (false, true) => {
                     watching.disarm_mailbox(id);
                     pipeline.forget(id);
+                    pipeline.map.maildir(id).into_iter().for_each(|maildir| keeper.forget(maildir));
                 }
                 _ => {}
             }
@@ -142,15 +176,15 @@ impl Upkeep {
     }
 
     /// Queues mailboxes of which something appeared while the daemon runs.
-    fn arm_anew(&mut self, mailboxes: impl IntoIterator<Item = MailboxId>) {
-        self.to_arm.extend(mailboxes.into_iter().map(|id| (id, true)));
+    pub(super) fn arm_anew(&mut self, mailboxes: impl IntoIterator<Item = MailboxId>) {
+        self.to_arm.extend(mailboxes.into_iter().map(|id| Arming { id, appeared: true, tries: 0 }));
     }
 
     /// Does what is due, a bounded part of it.
     pub(super) fn on_time(&mut self, watching: &mut Watching, pipeline: &mut Pipeline, now: Instant) {
         if self.next_sweep.is_some_and(|at| at <= now) {
             self.next_sweep = self.sweep_interval.map(|interval| now + interval);
-            self.sweep(watching, pipeline, now);
+            self.sweep(planner::Why::Sweep, watching, pipeline, now);
         }
         if !self.reading_runs
             && let Some((at, why)) = self.reading
@@ -160,26 +194,53 @@ impl Upkeep {
             self.reading_runs = true;
             self.jobs.read_sources(Arc::clone(&self.sources), why);
         }
-        self.arm_some(watching, pipeline, now);
-        self.comparison.look(&mut self.jobs, pipeline);
+        self.arm_some(watching, pipeline);
+        comparison::look(&mut self.jobs, pipeline, watching);
     }
 
-    fn arm_some(&mut self, watching: &mut Watching, pipeline: &mut Pipeline, now: Instant) {
-        if self.to_arm.is_empty() {
-            return;
+    fn arm_some(&mut self, watching: &mut Watching, pipeline: &Pipeline) {
+        while self.wants_arming() && self.jobs.has_room() {
+            let chunk = self.to_arm.drain(..self.to_arm.len().min(CHUNK));
+            let wanted = chunk.filter(|arming| pipeline.is_wanted(arming.id));
+            let to_arm = wanted.filter_map(|Arming { id, appeared, tries }| {
+                Some(ToArm {
+                    id,
+                    maildir: pipeline.map.maildir(id)?.to_owned(),
+                    appeared,
+                    tries,
+                    known: pipeline.planner.known(id),
+                    armed: watching.armed_parts(id),
+                })
+            });
+            self.jobs.arm(to_arm.collect(), watching.armers());
         }
-        let mut found = Vec::new();
-        for (id, appeared) in self.to_arm.drain(..self.to_arm.len().min(ARM_BATCH)) {
-            if !pipeline.is_wanted(id) {
+    }
+
+    /// Takes in what a thread armed.
+    fn adopt(
+        &mut self,
+        mailboxes: Vec<jobs::Armed>,
+        watching: &mut Watching,
+        pipeline: &mut Pipeline,
+        now: Instant,
+    ) {
+        for armed in mailboxes {
+            let jobs::Armed { id, appeared, tries, .. } = armed;
+            // Meanwhile it may be gone, or nobody's affair any more.
+            if pipeline.map.maildir(id) != Some(&*armed.maildir) || !pipeline.is_wanted(id) {
+                watching.give_up(armed.parts);
                 continue;
             }
-            let Pipeline { map, records, .. } = &mut *pipeline;
-            if let Some(maildir) = map.maildir(id) {
-                watching.arm_mailbox(id, maildir, appeared, records, &mut |id, kind| found.push((id, kind)));
+            let arrival = match (appeared, self.arrival) {
+                (false, Some(arrival)) => arrival,
+                _ => Arrival::Appeared,
+            };
+            let again = watching.adopt(armed, arrival, &mut pipeline.planner, now);
+            if again && tries < TRIES {
+                self.to_arm.push_back(Arming { id, appeared: true, tries: tries + 1 });
             }
         }
-        pipeline.note_all(found, now);
-        if self.to_arm.is_empty() {
+        if self.to_arm.is_empty() && !self.jobs.is_arming() {
             watching.end_of_round();
         }
         // Two names turned out to lead to one Maildir; when the map is read again they become one mailbox.
@@ -189,12 +250,12 @@ impl Upkeep {
     }
 
     /// Looks at everything again: at the sources of the map, at each mailbox, and at what is watched above them.
-    fn sweep(&mut self, watching: &mut Watching, pipeline: &Pipeline, now: Instant) {
+    fn sweep(&mut self, why: planner::Why, watching: &mut Watching, pipeline: &mut Pipeline, now: Instant) {
         debug!(mailboxes = pipeline.map.len(), "sweep: {} mailboxes are compared", pipeline.map.len());
         self.read_sources(now, Why::Sweep);
         // The poller compares what it polls, on a thread that a file server may hold up.
         let is_watched = |id: &MailboxId| !Part::ALL.into_iter().all(|part| watching.is_polled(*id, part));
-        self.comparison.begin(pipeline.map.ids().filter(is_watched));
+        pipeline.planner.compare(pipeline.map.ids().filter(is_watched), why);
         watching.drop_unused_parents();
         for path in watching.renew_parents() {
             debug!(directory = %path.display(), "a directory above mailboxes was replaced: `{}`", path.display());
@@ -208,8 +269,8 @@ impl Upkeep {
         let mailboxes = pipeline.map.len();
         warn!(mailboxes, "events were dropped; every one of the {mailboxes} mailboxes is looked at");
         pipeline.release_halves(now);
-        self.comparison.overflow(pipeline, now);
-        self.sweep(watching, pipeline, now);
+        pipeline.planner.overflow();
+        self.sweep(planner::Why::Overflow, watching, pipeline, now);
     }
 
     /// Deals with what the last read told beside events of mailboxes.
@@ -227,17 +288,14 @@ impl Upkeep {
                     watching.lost(id, part);
                     self.arm_anew([id]);
                 }
-                Errand::Touched(id, part, arrived) => {
+                Errand::Touched { part: (id, part), arrived, seen } => {
                     let Some(maildir) = pipeline.map.maildir(id) else { continue };
                     let kind = match (part, arrived) {
                         (Part::New, Some(true)) => Kind::NewMail,
                         (Part::New, None) => kind_of_change(part, &maildir.join(part.dir_name())),
                         _ => Kind::Change,
                     };
-                    if !watching.is_polled(id, part) {
-                        pipeline.touch(id, part);
-                    }
-                    pipeline.note(id, kind, now);
+                    pipeline.changed((id, part), kind, seen, now);
                 }
                 Errand::ParentTouched(id) => {
                     if let Some((path, waited, holds_users, has_map_file)) = watching.all_in_parent(id) {
@@ -273,7 +331,10 @@ impl Upkeep {
                 }
             }
         }
-        self.comparison.add_below(changed_folders, &self.sources, &pipeline.map);
+        if !changed_folders.is_empty() {
+            let below = comparison::mailboxes_below(changed_folders, &self.sources, &pipeline.map);
+            pipeline.planner.compare(below.into_iter(), planner::Why::Sweep);
+        }
         self.read_new_folders();
     }
 
@@ -286,30 +347,21 @@ impl Upkeep {
         }
     }
 
-    /// See [`Comparison::all_read`].
-    pub(super) fn all_read(&mut self, pipeline: &mut Pipeline, now: Instant) {
-        let others = self.comparison.all_read(pipeline, now);
-        self.arm_anew(others);
-    }
-
-    /// See [`Comparison::wants_all_read`].
-    pub(super) fn wants_all_read(&self) -> bool {
-        self.comparison.wants_all_read()
-    }
-
     /// Takes in what a job found.
     pub(super) fn job_done(
         &mut self,
         done: Done,
         watching: &mut Watching,
         pipeline: &mut Pipeline,
+        keeper: &mut Keeper,
         now: Instant,
     ) {
         match done {
-            Done::Looks(looks) => {
-                let others = self.comparison.judge(looks, &self.jobs, watching, pipeline, now);
-                self.arm_anew(others);
+            Done::Looks { looks, .. } => {
+                comparison::judge(looks, pipeline, now);
+                self.arm_anew(pipeline.planner.take_elsewhere());
             }
+            Done::Armed { mailboxes, .. } => self.adopt(mailboxes, watching, pipeline, now),
             Done::Below(listings) => {
                 self.new_folders_read = false;
                 for listing in listings {
@@ -333,7 +385,9 @@ impl Upkeep {
                 self.reading_took = took;
                 let found_meanwhile = std::mem::take(&mut self.found_meanwhile);
                 match result {
-                    Ok(listing) => self.apply(listing.with(found_meanwhile), why, watching, pipeline, now),
+                    Ok(listing) => {
+                        self.apply(listing.with(found_meanwhile), why, watching, pipeline, keeper, now);
+                    }
                     Err(error) => {
                         let hint = error.hint();
                         error!(%error, hint, "the map of mailboxes cannot be read; the old one stays: {error}; hint: {hint}");
@@ -350,6 +404,7 @@ impl Upkeep {
         why: Why,
         watching: &mut Watching,
         pipeline: &mut Pipeline,
+        keeper: &mut Keeper,
         now: Instant,
     ) {
         if let (Some(file), Why::Changed | Why::Sweep) = (&listing.incomplete, why) {
@@ -377,9 +432,11 @@ impl Upkeep {
         self.logged.retain(|logged| still.contains(logged.as_str()));
         self.report(&listing.notices);
         let delta = pipeline.map.replace(listing.mailboxes);
-        for (id, _) in &delta.removed {
+        self.has_map = true;
+        for (id, maildir) in &delta.removed {
             watching.disarm_mailbox(*id);
             pipeline.forget(*id);
+            keeper.forget(maildir);
         }
         let changed = !delta.added.is_empty() || !delta.removed.is_empty() || delta.renamed > 0;
         if changed && why != Why::Start {
@@ -395,7 +452,7 @@ impl Upkeep {
         }
         // What is there at the first start is no news.
         let appeared = why != Why::Start;
-        self.to_arm.extend(delta.added.into_iter().map(|id| (id, appeared)));
+        self.to_arm.extend(delta.added.into_iter().map(|id| Arming { id, appeared, tries: 0 }));
         // Of two mailboxes that turned out to be one, the one that went may have had the watches.
         if !delta.removed.is_empty() {
             self.arm_anew(watching.in_trouble());

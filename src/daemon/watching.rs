@@ -7,20 +7,27 @@ use std::{
     io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use tracing::{debug, error, info, warn};
 
-use super::{parents::Parents, records::Records};
+use super::{
+    jobs::{self, see},
+    parents::Parents,
+};
 use crate::{
-    classifier::Kind,
     config::Backend,
     mailbox::MailboxId,
     maildir::Part,
     path_access,
-    stamp::{Stamp, holds_message},
-    watcher::{self, ArmError, Handle, ParentId, Read, Target, WatchEvent, Watcher, limits, poll::Poller},
+    planner::{Arrival, Planner, Seen, Unseen},
+    stamp::Stamp,
+    watcher::{
+        self, Arm, ArmError, Handle, ParentId, RawWatch, Read, Role, Target, WatchEvent, Watcher, limits,
+        poll::Poller,
+    },
 };
 
 /// How many single troubles are logged in one go; the sum is always.
@@ -39,6 +46,57 @@ struct Slot {
     parts: [Option<Armed>; 2],
     waits: bool,
     in_trouble: bool,
+}
+
+/// What a thread found of one directory that it was to arm.
+pub(super) enum ArmedPart {
+    /// It is watched already, and is still what was watched.
+    Same(Result<Seen, Unseen>),
+    /// It is watched already, and something else is there now.
+    Other,
+    /// It is armed, and was looked at after that.
+    New { watch: RawWatch, polled: bool, seen: Result<Seen, Unseen> },
+    /// It could not be armed.
+    Failed(ArmError),
+}
+
+/// What threads arm with.
+#[derive(Clone)]
+pub(super) struct Armers {
+    primary: Arc<dyn Arm>,
+    /// For what the primary backend has no room for.
+    fallback: Arc<dyn Arm>,
+    primary_polls: bool,
+}
+
+impl Armers {
+    /// Arms a directory, unless it is what is watched already.
+    pub(super) fn arm(&self, part: Part, directory: &Path, known: Option<Stamp>, armed: bool) -> ArmedPart {
+        if armed {
+            let seen = see(part, directory, known);
+            let is_same = match (&seen, known) {
+                (Ok(seen), Some(known)) => seen.stamp.same_directory(&known),
+                (Err(unseen), _) => *unseen == Unseen::Unknown,
+                (Ok(_), None) => false,
+            };
+            return if is_same { ArmedPart::Same(seen) } else { ArmedPart::Other };
+        }
+        let role = Role::Part(part);
+        let (watch, polled) = match self.primary.arm(role, directory) {
+            Ok(watch) => (watch, self.primary_polls),
+            Err(ArmError::Limit) => match self.fallback.arm(role, directory) {
+                Ok(watch) => (watch, true),
+                Err(error) => return ArmedPart::Failed(error),
+            },
+            Err(error) => return ArmedPart::Failed(error),
+        };
+        let mut seen = see(part, directory, known);
+        // The poller tells of what comes after its own look, which was before this one.
+        if let (Ok(seen), Some(first)) = (&mut seen, watch.first_look()) {
+            seen.stamp = first;
+        }
+        ArmedPart::New { watch, polled, seen }
+    }
 }
 
 /// How much is watched.
@@ -88,70 +146,102 @@ impl Watching {
         if fallback { self.fallback.read(each) } else { self.primary.read(each) }
     }
 
-    /// Arms what is there of a mailbox and waits for the rest. A mailbox that appeared while the daemon runs is looked into:
-    /// what it holds may have come before the watch.
-    pub(super) fn arm_mailbox(
+    /// What threads arm with.
+    pub(super) fn armers(&self) -> Armers {
+        Armers {
+            primary: self.primary.armer(),
+            fallback: self.fallback.armer(),
+            primary_polls: self.primary_polls,
+        }
+    }
+
+    /// Is each part watched?
+    pub(super) fn armed_parts(&self, id: MailboxId) -> [bool; 2] {
+        self.slots.get(id.index()).map_or([false; 2], |slot| slot.parts.map(|armed| armed.is_some()))
+    }
+
+    /// Takes in what a thread armed of a mailbox, and waits for the rest. True if it has to be armed once more, for something else is
+    /// there now.
+    pub(super) fn adopt(
         &mut self,
-        id: MailboxId,
-        maildir: &Path,
-        appeared: bool,
-        records: &mut Records,
-        found: &mut impl FnMut(MailboxId, Kind),
-    ) {
+        jobs::Armed { id, maildir, parts, .. }: jobs::Armed,
+        arrival: Arrival,
+        planner: &mut Planner,
+        now: Instant,
+    ) -> bool {
         if self.slots.len() <= id.index() {
             self.slots.resize(id.index() + 1, Slot::default());
         }
         let was_in_trouble = std::mem::take(&mut self.slots[id.index()].in_trouble);
         self.set_waits(id, false);
-        for part in Part::ALL {
-            let directory = maildir.join(part.dir_name());
-            // Made and removed over and over by somebody, it is left to the sweep after a few times.
-            for _ in 0..4 {
-                match self.arm_part(id, part, &directory, records) {
-                    Ok(newly) => {
-                        if newly && appeared {
-                            look_into(id, part, &directory, found);
-                        }
-                        break;
-                    }
-                    Err(ArmError::Missing) => {
-                        if self.await_directory(id, &directory) {
-                            break;
-                        }
-                    }
-                    Err(error) => {
-                        self.trouble(id, &directory, &error, was_in_trouble);
-                        break;
+        let mut again = false;
+        for (part, armed) in Part::ALL.into_iter().zip(parts) {
+            let directory = || maildir.join(part.dir_name());
+            match armed {
+                ArmedPart::Same(seen) => {
+                    if seen.is_ok_and(|seen| planner.known(id)[part as usize] != Some(seen.stamp)) {
+                        planner.doubt(id, now);
                     }
                 }
+                ArmedPart::Other => {
+                    self.lost(id, part);
+                    again = true;
+                }
+                ArmedPart::New { watch, polled, seen } => match self.adopt_part(id, part, watch, polled) {
+                    Err(error) => self.trouble(id, &directory(), &error, was_in_trouble),
+                    Ok(()) => match seen {
+                        Ok(seen) => planner.armed((id, part), seen, arrival, now),
+                        Err(Unseen::Missing) => again = true,
+                        Err(Unseen::Unknown) => {}
+                    },
+                },
+                ArmedPart::Failed(ArmError::Missing) => again |= !self.await_directory(id, &directory()),
+                ArmedPart::Failed(error) => {
+                    self.limit_reached |= matches!(error, ArmError::Limit);
+                    self.trouble(id, &directory(), &error, was_in_trouble);
+                }
+            }
+        }
+        if self.armed_parts(id).contains(&true) {
+            planner.is_armed(id);
+        }
+        again
+    }
+
+    /// A thread armed something that is not wanted any more.
+    pub(super) fn give_up(&mut self, parts: [ArmedPart; 2]) {
+        for part in parts {
+            if let ArmedPart::New { watch, polled, .. } = part {
+                let watcher: &mut dyn Watcher =
+                    if polled && !self.primary_polls { &mut self.fallback } else { &mut *self.primary };
+                watcher.give_up(watch);
             }
         }
     }
 
-    /// Arms one directory. True if it is a new watch.
-    fn arm_part(
+    fn adopt_part(
         &mut self,
         id: MailboxId,
         part: Part,
-        directory: &Path,
-        records: &mut Records,
-    ) -> Result<bool, ArmError> {
-        if let Some(armed) = self.slots[id.index()].parts[part as usize] {
-            let is_same = match (Stamp::look(directory), records.stamp(id, part)) {
-                (Ok(now), Some(then)) => now.same_directory(&then),
-                _ => false,
-            };
-            if is_same {
-                return Ok(false);
-            }
-            self.disarm(armed);
-            self.slots[id.index()].parts[part as usize] = None;
+        watch: RawWatch,
+        polled: bool,
+    ) -> Result<(), ArmError> {
+        let target = Target::Part(id, part);
+        let is_fallback = polled && !self.primary_polls;
+        self.limit_reached |= is_fallback;
+        let handle = if is_fallback {
+            self.fallback.adopt(target, watch)?
+        } else {
+            self.primary.adopt(target, watch)?
+        };
+        let armed = Armed { handle, polled };
+        // Armed twice, it may have been another directory the first time.
+        if let Some(old) = self.slots[id.index()].parts[part as usize].replace(armed)
+            && old != armed
+        {
+            self.disarm(old);
         }
-        records.set(id, part, None);
-        let armed = self.arm(Target::Part(id, part), directory)?;
-        self.slots[id.index()].parts[part as usize] = Some(armed);
-        records.set(id, part, Stamp::look(directory).ok());
-        Ok(true)
+        Ok(())
     }
 
     fn arm(&mut self, target: Target, directory: &Path) -> Result<Armed, ArmError> {
@@ -463,11 +553,4 @@ pub(super) struct InParent {
     pub(super) is_folder_of_user: bool,
     /// Is it a map file?
     pub(super) is_map_file: bool,
-}
-
-/// Says what a new watch's directory holds already.
-fn look_into(id: MailboxId, part: Part, directory: &Path, found: &mut impl FnMut(MailboxId, Kind)) {
-    if holds_message(directory).unwrap_or(false) {
-        found(id, if part == Part::New { Kind::NewMail } else { Kind::Change });
-    }
 }

@@ -1,12 +1,12 @@
 //! What can happen to the registry, each as one value that is applied inside a transaction.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
     AccountId, DeviceToken, Key, NewRegistration, StoreError, Timestamp, Topic, Transaction,
     life::{self, Answer, Refused, Write},
 };
-use crate::mailbox::Username;
+use crate::{mailbox::Username, stamp::Stamps};
 
 /// The most devices of one user, unless the configuration says otherwise.
 pub const DEVICES_PER_USER: usize = 50;
@@ -55,6 +55,13 @@ pub enum Change {
         /// Out, or in again.
         out: bool,
     },
+    /// Mailboxes of which everything up to these stamps has been pushed, by the paths of their Maildirs; and others that are no more.
+    Records {
+        /// To be kept.
+        kept: Vec<(PathBuf, Stamps)>,
+        /// To be removed.
+        gone: Vec<PathBuf>,
+    },
     /// A credential with this topic is in use.
     LastTopic(Topic),
     /// Everything goes that has not come back since.
@@ -84,7 +91,7 @@ impl Change {
             | Self::Subscribe { key, .. }
             | Self::Answered { key, .. } => Some(&key.user),
             Self::Remove { user, .. } | Self::OptOut { user, .. } => Some(user),
-            Self::Pushed(_) | Self::LastTopic(_) | Self::Expire { .. } => None,
+            Self::Pushed(_) | Self::Records { .. } | Self::LastTopic(_) | Self::Expire { .. } => None,
         }
     }
 
@@ -151,6 +158,10 @@ impl Change {
                 store.set_opted_out(user, *out)?;
                 let remove = Self::Remove { user: user.clone(), token: None, account: None };
                 if *out { remove.apply(store, devices_per_user, touched) } else { Ok(Applied::Done(0)) }
+            }
+            Self::Records { kept, gone } => {
+                store.keep_records(kept, gone)?;
+                Ok(Applied::Done(kept.len() + gone.len()))
             }
             Self::LastTopic(topic) => {
                 store.set_last_topic(topic)?;

@@ -24,7 +24,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::mailbox::Username;
+use crate::{mailbox::Username, stamp::Stamps};
 
 pub use device::{AccountId, DeviceError, DeviceToken, Topic};
 
@@ -246,7 +246,10 @@ impl StoreError {
 /// Is told of a token, when it was last pushed to, and what was answered.
 pub type VisitPushed<'a> = dyn FnMut(DeviceToken, Timestamp, Option<&str>) + 'a;
 
-/// Where registrations are kept. A transaction is on disk when [`Store::transaction`] returns, or not there at all: on the disk where
+/// Is told of the path of a Maildir, and what its record says.
+pub type VisitRecord<'a> = dyn FnMut(&[u8], Stamps) + 'a;
+
+/// Where registrations and records are kept. A transaction is on disk when [`Store::transaction`] returns, or not there at all: on the disk where
 /// the next process will look for it.
 pub trait Store: Send {
     /// Runs `work` in one transaction. Whatever it returns as an error leaves everything as it was.
@@ -307,6 +310,12 @@ pub trait Store: Send {
     /// If the store cannot be read, or is not the one any more that has its name.
     fn was_changed_by_another(&mut self) -> Result<bool, StoreError>;
 
+    /// The record of each mailbox, by the path of its Maildir. False if none have ever been kept.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn records(&mut self, visit: &mut VisitRecord<'_>) -> Result<bool, StoreError>;
+
     /// Makes a consistent copy while others write.
     ///
     /// # Errors
@@ -363,6 +372,12 @@ pub trait Transaction {
     /// # Errors
     /// If the store cannot be written.
     fn set_last_topic(&mut self, topic: &Topic) -> Result<(), StoreError>;
+
+    /// Adds or replaces records, and removes others. From then on records are kept.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn keep_records(&mut self, kept: &[(PathBuf, Stamps)], gone: &[PathBuf]) -> Result<(), StoreError>;
 
     /// Writes, and changes nothing: does the disk take it?
     ///

@@ -1,6 +1,11 @@
 //! The thread that reads: look-ups never wait for a commit.
 
-use std::sync::{atomic::Ordering, mpsc::Receiver};
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    sync::{atomic::Ordering, mpsc::Receiver},
+};
 
 use tokio::sync::oneshot;
 use tracing::debug;
@@ -10,7 +15,7 @@ use super::{
     life::{self, Answer, Write},
     service::{NotStored, Open, Shared},
 };
-use crate::mailbox::Username;
+use crate::{mailbox::Username, stamp::Stamps};
 
 /// A device, when it was last pushed to, and whether its token was called bad.
 pub(super) type Pushed = (DeviceToken, Timestamp, bool);
@@ -21,6 +26,27 @@ pub(super) enum Lookup {
     OfUsers(Vec<Username>, oneshot::Sender<Result<Vec<Registration>, NotStored>>),
     LastTopic(oneshot::Sender<Result<Option<Topic>, NotStored>>),
     PushedSince(Timestamp, oneshot::Sender<Result<Vec<Pushed>, NotStored>>),
+    Records(oneshot::Sender<Result<Option<Stored>, NotStored>>),
+}
+
+/// What the last process stored of all mailboxes: for a million of them, so in a few large pieces.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// The paths of the Maildirs, one after the other.
+    paths: Vec<u8>,
+    /// Where each path ends, and the record.
+    records: Vec<(usize, Stamps)>,
+}
+
+impl Stored {
+    /// Each Maildir with its record.
+    pub fn iter(&self) -> impl Iterator<Item = (&Path, Stamps)> {
+        let mut start = 0;
+        self.records.iter().map(move |(end, stamps)| {
+            let path = &self.paths[std::mem::replace(&mut start, *end)..*end];
+            (Path::new(OsStr::from_bytes(path)), *stamps)
+        })
+    }
 }
 
 pub(super) fn run(open: &Open, shared: &Shared, lookups: &Receiver<Lookup>) {
@@ -39,6 +65,9 @@ pub(super) fn run(open: &Open, shared: &Shared, lookups: &Receiver<Lookup>) {
             }
             Lookup::PushedSince(since, reply) => {
                 let _ = reply.send(ask(open, &mut store, |store| pushed_since(store, since)));
+            }
+            Lookup::Records(reply) => {
+                let _ = reply.send(ask(open, &mut store, records));
             }
             Lookup::LastTopic(reply) => {
                 let _ = reply.send(ask(open, &mut store, |store| store.last_topic()));
@@ -92,6 +121,15 @@ fn of_users(
         all.append(&mut of_user);
     }
     Ok(all)
+}
+
+fn records(store: &mut dyn Store) -> Result<Option<Stored>, StoreError> {
+    let mut stored = Stored::default();
+    let are_kept = store.records(&mut |maildir, stamps| {
+        stored.paths.extend_from_slice(maildir);
+        stored.records.push((stored.paths.len(), stamps));
+    })?;
+    Ok(are_kept.then_some(stored))
 }
 
 fn pushed_since(store: &mut dyn Store, since: Timestamp) -> Result<Vec<Pushed>, StoreError> {

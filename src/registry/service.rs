@@ -21,7 +21,7 @@ use super::{
     DeviceToken, NewRegistration, Registration, Store, StoreError, Timestamp, Topic,
     change::{Applied, Change},
     life::Refused,
-    reader::{self, Lookup},
+    reader::{self, Lookup, Stored},
     unwritten::Unwritten,
     writer::{Request, Writer},
 };
@@ -134,6 +134,9 @@ impl Threads {
     }
 }
 
+/// What became of a change, when it is known.
+pub type Answer = oneshot::Receiver<Result<Applied, NotStored>>;
+
 /// What the threads need to know.
 #[derive(Debug)]
 pub struct Settings {
@@ -238,9 +241,17 @@ impl Registry {
     /// # Errors
     /// If the store cannot be written now.
     pub async fn change(&self, change: Change) -> Result<Applied, NotStored> {
+        self.ask(change)?.await.map_err(|_| NotStored)?
+    }
+
+    /// Hands a change to the writer. The answer comes when it is on disk, or cannot be.
+    ///
+    /// # Errors
+    /// If the writer has too much to do.
+    pub fn ask(&self, change: Change) -> Result<Answer, NotStored> {
         let (reply, answer) = oneshot::channel();
         self.writer.try_send(Request { change, reply: Some(reply) }).map_err(|_| NotStored)?;
-        answer.await.map_err(|_| NotStored)?
+        Ok(answer)
     }
 
     /// Hands a change to the writer, and does not wait.
@@ -258,6 +269,16 @@ impl Registry {
     pub async fn of_users(&self, users: Vec<Username>) -> Result<Vec<Registration>, NotStored> {
         let (reply, answer) = oneshot::channel();
         self.reader.try_send(Lookup::OfUsers(users, reply)).map_err(|_| NotStored)?;
+        answer.await.map_err(|_| NotStored)?
+    }
+
+    /// What the last process stored of each mailbox. None if no records have ever been kept here.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub async fn records(&self) -> Result<Option<Stored>, NotStored> {
+        let (reply, answer) = oneshot::channel();
+        self.reader.try_send(Lookup::Records(reply)).map_err(|_| NotStored)?;
         answer.await.map_err(|_| NotStored)?
     }
 

@@ -2,7 +2,10 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, OpenOptionsExt, fchown},
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,12 +14,15 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavio
 
 use super::{
     AccountId, DeviceToken, Key, Registration, State, Store, StoreError, Timestamp, Topic, Transaction,
-    VisitPushed,
+    VisitPushed, VisitRecord,
 };
-use crate::mailbox::Username;
+use crate::{
+    mailbox::Username,
+    stamp::{Stamp, Stamps},
+};
 
 /// One file for each version of the schema: the first `n` make version `n`. None is ever changed.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
 /// The version that they make.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// "pmld", in the file's header: whose database it is.
@@ -235,6 +241,23 @@ impl Store for SqliteStore {
         Ok(changed)
     }
 
+    fn records(&mut self, visit: &mut VisitRecord<'_>) -> Result<bool, StoreError> {
+        self.sql(|connection| {
+            let sql = "SELECT 1 FROM setting WHERE name = 'records'";
+            if !connection.prepare(sql)?.exists([])? {
+                return Ok(false);
+            }
+            let mut statement = connection.prepare(
+                "SELECT maildir, new_device, new_inode, new_mtime, cur_device, cur_inode, cur_mtime FROM record",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                visit(row.get_ref(0)?.as_blob()?, [stamp(row, 1)?, stamp(row, 4)?]);
+            }
+            Ok(true)
+        })
+    }
+
     fn backup(&mut self, to: &Path) -> Result<(), StoreError> {
         let failed = |error| StoreError::Io { path: to.to_owned(), error };
         // Whatever has the name already stays: not even a link is followed. SQLite takes an empty file, and from the start nobody else
@@ -375,9 +398,48 @@ impl Transaction for SqliteTransaction<'_> {
         Ok(())
     }
 
+    fn keep_records(&mut self, kept: &[(PathBuf, Stamps)], gone: &[PathBuf]) -> Result<(), StoreError> {
+        self.sql(|connection| {
+            connection.prepare_cached("INSERT OR IGNORE INTO setting VALUES ('records', '')")?.execute([])?;
+            let mut remove = connection.prepare_cached("DELETE FROM record WHERE maildir = ?1")?;
+            for maildir in gone {
+                remove.execute([maildir.as_os_str().as_bytes()])?;
+            }
+            let mut put = connection
+                .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+            for (maildir, [new, cur]) in kept {
+                let ([d1, i1, t1], [d2, i2, t2]) = (columns(*new), columns(*cur));
+                put.execute((maildir.as_os_str().as_bytes(), d1, i1, t1, d2, i2, t2))?;
+            }
+            Ok(())
+        })
+    }
+
     fn touch(&mut self) -> Result<(), StoreError> {
         self.sql(|it| it.pragma_update(None, "user_version", VERSION))
     }
+}
+
+/// Device, inode and mtime as SQLite has them, whose integers have a sign.
+fn columns(stamp: Option<Stamp>) -> [Option<i64>; 3] {
+    match stamp {
+        Some(stamp) => [
+            Some(stamp.device().cast_signed()),
+            Some(stamp.inode().cast_signed()),
+            (!stamp.is_racy()).then_some(stamp.mtime()),
+        ],
+        None => [None; 3],
+    }
+}
+
+fn stamp(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Stamp>> {
+    let (Some(device), Some(inode)): (Option<i64>, Option<i64>) = (row.get(first)?, row.get(first + 1)?)
+    else {
+        return Ok(None);
+    };
+    let mtime: Option<i64> = row.get(first + 2)?;
+    let is_racy = mtime.is_none();
+    Ok(Some(Stamp::kept(device.cast_unsigned(), inode.cast_unsigned(), mtime.unwrap_or_default(), is_racy)))
 }
 
 fn inode(path: &Path) -> io::Result<(u64, u64)> {

@@ -124,6 +124,12 @@ impl PushNotifySink {
         }
     }
 
+    /// Does the mailbox wait for the receiver?
+    #[must_use]
+    pub fn has(&self, mailbox: MailboxId) -> bool {
+        self.waiting.wanted.get(mailbox.index()).copied().unwrap_or(false)
+    }
+
     /// Sends to the names of a mailbox from `names_sent` on.
     fn send(&mut self, mailbox: MailboxId, map: &MailboxMap) -> io::Result<()> {
         for name in map.names(mailbox).skip(self.names_sent) {

@@ -15,6 +15,7 @@ use std::{
 };
 
 use super::{ArmError, Role, Target, WatchEvent, poll::Seen};
+use crate::stamp::Stamp;
 
 /// So many unknown watches are remembered, and then everything has to be looked at.
 const UNKNOWN: usize = 16_384;
@@ -51,6 +52,14 @@ pub(super) enum Raw {
 }
 
 impl RawWatch {
+    /// What the poller saw when it began: it tells of what comes after that.
+    pub(crate) fn first_look(&self) -> Option<Stamp> {
+        match &self.raw {
+            Raw::Polled(_, seen) => Some(seen.stamp()),
+            _ => None,
+        }
+    }
+
     /// An answer for a watch of another backend, which only a mistake of ours can bring here.
     pub(super) fn foreign() -> ArmError {
         ArmError::Io(std::io::Error::other("the watch was armed by another backend"))
@@ -141,7 +150,7 @@ impl<K: Eq + Hash> Unknown<K> {
             each(if is_gone {
                 WatchEvent::Lost(target)
             } else {
-                WatchEvent::Touched { target, arrived: None }
+                WatchEvent::Touched { target, arrived: None, seen: None }
             });
         }
         // What is armed from now on has its events after this.
@@ -184,7 +193,10 @@ mod tests {
         assert!(told(&mut unknown).is_empty(), "nobody knows whose it is");
         unknown.adopted(&1, TARGET);
         drop(arming);
-        assert_eq!(told(&mut unknown), [text(WatchEvent::Touched { target: TARGET, arrived: None })]);
+        assert_eq!(
+            told(&mut unknown),
+            [text(WatchEvent::Touched { target: TARGET, arrived: None, seen: None })]
+        );
         assert!(told(&mut unknown).is_empty(), "once");
     }
 

@@ -25,7 +25,7 @@ use std::{
 use thiserror::Error;
 
 pub use self::arming::{Arm, RawWatch};
-use crate::{classifier::Op, config::Backend, mailbox::MailboxId, maildir::Part};
+use crate::{classifier::Op, config::Backend, mailbox::MailboxId, maildir::Part, stamp::Stamp};
 
 /// What a watch is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,6 +89,8 @@ pub enum WatchEvent<'a> {
         target: Target,
         /// Is there an entry that was not there before? None if the backend cannot tell.
         arrived: Option<bool>,
+        /// What the backend saw just before, if it goes by looks.
+        seen: Option<Stamp>,
     },
     /// The directory was removed, renamed or unmounted: its watch is worth nothing any more.
     Lost(Target),

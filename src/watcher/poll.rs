@@ -61,7 +61,7 @@ pub(super) struct Seen {
 
 #[derive(Clone, Copy, Debug)]
 enum Finding {
-    Touched(Handle, Target, Option<bool>),
+    Touched(Handle, Target, Option<bool>, Stamp),
     Lost(Handle, Target),
 }
 
@@ -143,8 +143,8 @@ impl Watcher for Poller {
             let Some(finding) = self.next.take().or_else(|| self.findings.try_recv().ok()) else { break };
             any = true;
             let (handle, event) = match finding {
-                Finding::Touched(handle, target, arrived) => {
-                    (handle, WatchEvent::Touched { target, arrived })
+                Finding::Touched(handle, target, arrived, seen) => {
+                    (handle, WatchEvent::Touched { target, arrived, seen: Some(seen) })
                 }
                 Finding::Lost(handle, target) => (handle, WatchEvent::Lost(target)),
             };
@@ -203,7 +203,7 @@ fn compare(handle: Handle, target: Target, directory: &Path, seen: &Seen) -> Opt
             let now = Seen::look(target.role(), directory).ok()?;
             let arrived = matches!(target, Target::Part(_, Part::New))
                 .then(|| now.names.difference(&seen.names).next().is_some());
-            Some((Finding::Touched(handle, target, arrived), Some(now)))
+            Some((Finding::Touched(handle, target, arrived, now.stamp), Some(now)))
         }
         Err(error) if super::is_missing(&error) => Some((Finding::Lost(handle, target), None)),
         // A server that is away for a while: what changed is seen when it is back.
@@ -216,6 +216,10 @@ fn compare(handle: Handle, target: Target, directory: &Path, seen: &Seen) -> Opt
 }
 
 impl Seen {
+    pub(super) const fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
     fn look(role: Role, directory: &Path) -> io::Result<Self> {
         // First the stamp, then the names: what comes in between is seen again next time rather than never.
         let stamp = Stamp::look(directory)?;

@@ -235,7 +235,7 @@ fn translate<'a>(
             EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => Some(WatchEvent::Lost(target)),
             // kqueue: something in the directory changed.
             EventKind::Modify(_) | EventKind::Any | EventKind::Other => {
-                Some(WatchEvent::Touched { target, arrived: None })
+                Some(WatchEvent::Touched { target, arrived: None, seen: None })
             }
             EventKind::Create(_) | EventKind::Access(_) => None,
         };
@@ -264,7 +264,7 @@ fn translate<'a>(
             return matches!(target, Target::Parent(_)).then_some(WatchEvent::Written { target, name });
         }
         // FSEvents does not say which side of a rename this is.
-        _ => return Some(WatchEvent::Touched { target, arrived: None }),
+        _ => return Some(WatchEvent::Touched { target, arrived: None, seen: None }),
     };
     Some(WatchEvent::Entry { target, op, name })
 }

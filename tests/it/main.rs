@@ -12,6 +12,7 @@ mod faults;
 mod lifecycle;
 mod listeners;
 mod packaging;
+mod planner;
 mod pure;
 mod registry;
 mod simulator;

@@ -75,6 +75,18 @@ impl ApnsSink {
         map.names(mailbox).any(|name| self.registered.contains(name))
     }
 
+    /// A user as the eight bytes that [`pusher::Control::Unpushed`] answers with.
+    #[must_use]
+    pub fn fingerprint(&self, user: &Username) -> u64 {
+        self.registered.hasher.hash_one(user.as_str())
+    }
+
+    /// What makes such fingerprints, for another thread.
+    #[must_use]
+    pub fn hasher(&self) -> RandomState {
+        self.registered.hasher.clone()
+    }
+
     /// Why nothing is sent, if so.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {

@@ -73,6 +73,11 @@ impl Pending {
         self.by_key.is_empty()
     }
 
+    /// Whose pushes are here, some of them more than once.
+    pub fn users(&self) -> impl Iterator<Item = &Username> {
+        self.slots.iter().flatten().map(|slot| &slot.push.key.user)
+    }
+
     /// How many are on the wire.
     #[must_use]
     pub const fn in_flight(&self) -> usize {

@@ -9,7 +9,9 @@ use std::{
 use pushmaild::{
     listener::counters::{Asked, Listener, Outcome},
     mailbox::Username,
-    registry::{Registration, Store, StoreError, Topic, Transaction, service::Open, sqlite::SqliteStore},
+    registry::{
+        Registration, Store, StoreError, Topic, Transaction, VisitRecord, service::Open, sqlite::SqliteStore,
+    },
 };
 
 use super::{Setup, TOPIC, http, notify_line, ok, register_line};
@@ -96,6 +98,10 @@ impl Store for OnDisk {
 
     fn was_changed_by_another(&mut self) -> Result<bool, StoreError> {
         self.store.was_changed_by_another()
+    }
+
+    fn records(&mut self, visit: &mut VisitRecord<'_>) -> Result<bool, StoreError> {
+        self.store.records(visit)
     }
 
     fn backup(&mut self, to: &Path) -> Result<(), StoreError> {

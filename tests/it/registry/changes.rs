@@ -292,6 +292,8 @@ impl Rules {
             Change::OptOut { user, out: false } => {
                 self.out.remove(user);
             }
+            // No registration is another one for it.
+            Change::Records { .. } => {}
             Change::LastTopic(topic) => self.topic = Some(topic.clone()),
             Change::Expire { before } => self.all.retain(|_, it| it.last_registered >= *before),
         }

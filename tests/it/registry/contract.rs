@@ -3,11 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
-use std::{io, path::Path, thread};
+use std::{
+    io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use pushmaild::mailbox::Username;
 use pushmaild::registry::sqlite::SqliteStore;
-use pushmaild::registry::{Key, Registration, State, Store, StoreError, Timestamp, Topic, Transaction};
+use pushmaild::registry::{
+    Key, Registration, State, Store, StoreError, Timestamp, Topic, Transaction, VisitRecord,
+};
+use pushmaild::stamp::{Stamp, Stamps};
 use tempfile::TempDir;
 
 use super::{DAY, all, key, registration, user, users};
@@ -269,6 +277,36 @@ fn changes_of_others_are_told_once_and_own_ones_not(place: &impl Place) {
     assert!(!changed(&mut store), "reading is no change");
 }
 
+fn records_come_back_and_it_is_known_whether_there_were_any(place: &impl Place) {
+    let records = |store: &mut dyn Store| {
+        let mut all = Vec::new();
+        let visit = &mut |maildir: &[u8], stamps: Stamps| all.push((maildir.to_vec(), stamps));
+        store.records(visit).expect("readable").then_some(all)
+    };
+    let keep = |store: &mut dyn Store, kept: &[(PathBuf, Stamps)], gone: &[PathBuf]| {
+        store.transaction(&mut |it| it.keep_records(kept, gone)).expect("writable");
+    };
+    let mut store = place.open();
+    assert_eq!(records(store.as_mut()), None, "never");
+    keep(store.as_mut(), &[], &[]);
+    assert_eq!(records(store.as_mut()), Some(Vec::new()), "but nobody has a mailbox");
+
+    let clean = Some(Stamp::kept(u64::MAX, 1 << 63, -1, false));
+    let racy = Some(Stamp::kept(1, 2, 0, true));
+    let [one, other] = ["/mail/b", "/mail/a\n\u{fe}"].map(PathBuf::from);
+    keep(store.as_mut(), &[(one.clone(), [clean, racy]), (other.clone(), [None, clean])], &[]);
+    keep(store.as_mut(), &[(other.clone(), [clean, None])], &[]);
+    drop(store);
+    let mut store = place.open();
+    let mut all = records(store.as_mut()).expect("kept");
+    all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let path = |path: &PathBuf| path.as_os_str().as_bytes().to_vec();
+    assert_eq!(all, [(path(&other), [clean, None]), (path(&one), [clean, racy])]);
+    assert!(all[1].1[1].is_some_and(|stamp| stamp.is_racy()), "an unknown mtime stays unknown");
+    keep(store.as_mut(), &[], &[one, PathBuf::from("/mail/never-there")]);
+    assert_eq!(records(store.as_mut()).map(|all| all.len()), Some(1));
+}
+
 fn many_can_open_a_new_store_at_once(place: &impl Place) {
     const MANY: usize = 8;
     let start = Barrier::new(MANY);
@@ -294,6 +332,7 @@ macro_rules! contract {
                 a_user_is_out_until_he_is_in_again the_last_topic_is_remembered
                 a_transaction_that_fails_leaves_everything a_transaction_sees_what_it_did_and_nobody_else_does
                 all_are_visited_in_the_order_of_their_users a_live_user_has_a_device_and_is_not_out
+                records_come_back_and_it_is_known_whether_there_were_any
                 changes_of_others_are_told_once_and_own_ones_not many_can_open_a_new_store_at_once);
         }
     )* };
@@ -319,6 +358,8 @@ struct Kept {
     registrations: BTreeMap<Key, Registration>,
     opted_out: Vec<Username>,
     last_topic: Option<Topic>,
+    /// None until there have been any.
+    records: Option<BTreeMap<PathBuf, Stamps>>,
     commits: u64,
 }
 
@@ -394,12 +435,29 @@ impl Store for ModelStore {
         Ok(std::mem::replace(&mut self.seen, commits) != commits)
     }
 
+    fn records(&mut self, visit: &mut VisitRecord<'_>) -> Result<bool, StoreError> {
+        let records = self.model.lock().records.clone();
+        for (maildir, stamps) in records.iter().flatten() {
+            visit(maildir.as_os_str().as_bytes(), *stamps);
+        }
+        Ok(records.is_some())
+    }
+
     fn backup(&mut self, to: &Path) -> Result<(), StoreError> {
         Err(StoreError::Io { path: to.to_owned(), error: io::ErrorKind::Unsupported.into() })
     }
 }
 
 impl Transaction for Kept {
+    fn keep_records(&mut self, kept: &[(PathBuf, Stamps)], gone: &[PathBuf]) -> Result<(), StoreError> {
+        let records = self.records.get_or_insert_default();
+        gone.iter().for_each(|maildir| {
+            records.remove(maildir);
+        });
+        records.extend(kept.iter().cloned());
+        Ok(())
+    }
+
     fn of_user(&mut self, user: &Username) -> Result<Vec<Registration>, StoreError> {
         Ok(self.registrations.values().filter(|it| it.key.user == *user).cloned().collect())
     }

@@ -305,7 +305,7 @@ fn a_newer_schema_in_its_place_is_told_with_its_version_and_not_written() {
     let count = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("readable");
     assert_eq!(count("SELECT count(*) FROM registration"), 1);
     drop(connection);
-    newer(1);
+    newer(2);
     service.wait_good();
     assert_eq!(place.users(), ["before", "jo"]);
     service.stop();

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use pushmaild::mailbox::Username;
 use pushmaild::registry::service::{Events, Health, Live, Registered, Registry, Settings, Threads};
 use pushmaild::registry::sqlite::SqliteStore;
-use pushmaild::registry::{NewRegistration, Registration, Store, StoreError, Timestamp, Topic, Transaction};
+use pushmaild::registry::{
+    NewRegistration, Registration, Store, StoreError, Timestamp, Topic, Transaction, VisitRecord,
+};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -131,6 +133,10 @@ impl Store for OnDisk {
 
     fn was_changed_by_another(&mut self) -> Result<bool, StoreError> {
         self.store.was_changed_by_another()
+    }
+
+    fn records(&mut self, visit: &mut VisitRecord<'_>) -> Result<bool, StoreError> {
+        self.store.records(visit)
     }
 
     fn backup(&mut self, to: &Path) -> Result<(), StoreError> {

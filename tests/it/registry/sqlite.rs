@@ -38,12 +38,30 @@ fn a_newer_schema_is_refused_with_its_version_and_left_alone() {
     execute(&path, "PRAGMA user_version = 7");
     for opened in [SqliteStore::open(&path), SqliteStore::open_read_only(&path)] {
         let error = opened.expect_err("refused");
-        assert!(matches!(error, StoreError::Newer { found: 7, known: 1, .. }), "{error:?}");
+        assert!(matches!(error, StoreError::Newer { found: 7, known: 2, .. }), "{error:?}");
         assert!(error.to_string().contains("schema version 7"), "{error}");
         assert!(error.hint().contains("that version"), "{}", error.hint());
     }
-    execute(&path, "PRAGMA user_version = 1");
+    execute(&path, "PRAGMA user_version = 2");
     assert_eq!(all(place.open().as_mut()), [of("a")]);
+}
+
+#[test]
+fn a_database_of_the_first_version_keeps_what_it_has() {
+    let place = Sqlite::fresh();
+    let path = database(&place);
+    execute(&path, include_str!("../../../src/registry/migrations/1.sql"));
+    execute(
+        &path,
+        "PRAGMA application_id = 0x706d6c64; PRAGMA user_version = 1; \
+         INSERT INTO registration VALUES ('a', x'01', 'acc', '', NULL, '[]', '[]', 1, 2, NULL, NULL, 0, NULL, NULL); \
+         INSERT INTO opted_out VALUES ('b');",
+    );
+    let mut store = place.open();
+    assert_eq!(all(store.as_mut()).len(), 1);
+    assert!(store.is_opted_out(&super::user("b")).expect("readable"));
+    let kept = store.records(&mut |_, _| ()).expect("readable");
+    assert!(!kept, "records are kept from now on, and were not before");
 }
 
 #[test]

@@ -69,6 +69,7 @@ impl Site {
             .set("debounce.new-mail-interval", "100ms")
             .set("debounce.change-quiet", "300ms")
             .set("debounce.change-max-wait", "2s")
+            .set("registry.url", "sqlite:pushmaild.db")
             .set("push-notify.socket", &socket.to_string_lossy())
             .set("push-notify.dialect", "osx-10.8")
     }

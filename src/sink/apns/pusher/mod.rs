@@ -4,6 +4,7 @@ mod landed;
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
     mem,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant, SystemTime},
@@ -11,7 +12,10 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::HeaderValue;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tracing::{debug, error, warn};
 
 use super::{
@@ -89,6 +93,8 @@ pub enum Control<D> {
     Gone(HashSet<Username>),
     /// These are all the users with devices.
     Only(HashSet<Username>),
+    /// Somebody wants to know who has something that is not pushed yet.
+    Unpushed(RandomState, oneshot::Sender<HashSet<u64>>),
 }
 
 /// A push that has come back from the wire.
@@ -123,6 +129,8 @@ pub struct Pusher<D: Dial, R: Devices = Registry> {
     to_look_up: HashMap<Username, (Vec<Username>, Changed)>,
     /// A look-up on its way, and how many mailboxes it is about.
     looking_up: Option<(usize, BoxFuture<'static, Found>)>,
+    /// See [`Control::Unpushed`].
+    questions: Vec<(RandomState, oneshot::Sender<HashSet<u64>>)>,
     look_up_at: Instant,
     pushed: Vec<(Arc<Key>, Timestamp)>,
     note_at: Option<Instant>,
@@ -159,6 +167,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
             in_flight: FuturesUnordered::new(),
             to_look_up: HashMap::new(),
             looking_up: None,
+            questions: Vec::new(),
             look_up_at: now(),
             pushed: Vec::new(),
             note_at: None,
@@ -176,6 +185,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
         let mut end = None;
         loop {
             let time = now();
+            self.answer_questions();
             self.look_up(time);
             self.send(time);
             self.note_pushed(time);
@@ -214,6 +224,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
                     Some(Control::Renew(settings)) => self.renew(*settings),
                     Some(Control::Gone(users)) => self.forget(|user| users.contains(user)),
                     Some(Control::Only(users)) => self.forget(|user| !users.contains(user)),
+                    Some(Control::Unpushed(hasher, reply)) => self.questions.push((hasher, reply)),
                     None => {
                         end = Some(now() + END);
                         let changed = self.changes.take_now();
@@ -225,6 +236,24 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
         }
         self.note_at = Some(now());
         self.note_pushed(now());
+    }
+
+    /// Tells who has something that is not pushed yet. What is being looked up at the moment is nobody's for a while, so that is waited for.
+    fn answer_questions(&mut self) {
+        if self.looking_up.is_some() {
+            return;
+        }
+        for (hasher, reply) in self.questions.drain(..) {
+            let mut unpushed = HashSet::new();
+            let mut add = |user: &Username| {
+                unpushed.insert(hasher.hash_one(user.as_str()));
+            };
+            self.changes.for_each_key(&mut add);
+            self.to_look_up.values().flat_map(|(names, _)| names).for_each(&mut add);
+            self.pending.users().for_each(&mut add);
+            // Whoever asked may be gone.
+            let _ = reply.send(unpushed);
+        }
     }
 
     /// Is anything on its way that may be over in a moment?
