@@ -164,7 +164,7 @@ impl Entry<'_> {
         let header = |name| self.parts.headers.get(name).and_then(|value| value.to_str().ok());
         let path = self.parts.uri.path();
         let line = Line {
-            time: humantime::format_rfc3339_millis(self.time).to_string(),
+            time: humantime::format_rfc3339_micros(self.time).to_string(),
             connection: self.connection,
             stream: self.stream,
             method: self.parts.method.as_str(),

@@ -5,12 +5,17 @@ mod apns;
 mod backends;
 mod bad_input;
 mod commands;
+mod crash;
 mod credentials;
 mod devices;
 mod dovecot;
 mod faults;
 mod lifecycle;
 mod listeners;
+/// The load tool's library.
+#[path = "../../examples/load/play/mod.rs"]
+mod load;
+mod load_tool;
 mod packaging;
 mod planner;
 mod pure;

@@ -3,9 +3,11 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
+use std::sync::Arc;
 
 use super::{deliver_to_all, make_users, make_users_of, names};
-use crate::support::{Daemon, Fence, Maildir, Site};
+use crate::load::{Ledger, Listener, Tree};
+use crate::support::{Daemon, Fence, Maildir, PATIENCE, Site, from_environment};
 
 /// Each of them is two events, and the queue holds 16,384 (`fs.inotify.max_queued_events`).
 const RENAMES: usize = 20_000;
@@ -158,4 +160,47 @@ fn overflow_upon_overflow() {
     fence.after_changes(&receiver);
     deliver_to_all(&late);
     receiver.expect_set(names(&late));
+}
+
+/// Deliveries to a thousand users, far more than the queue holds; `FLOOD` may ask for more. Only the first of them give events.
+#[test]
+fn a_flood_of_deliveries_to_a_stopped_process_leaves_nobody_untold() {
+    const USERS: usize = 1000;
+    let deliveries = from_environment("FLOOD").unwrap_or(40_000);
+    let site = Site::new();
+    let tree = Tree::new(site.path("mail"), USERS);
+    tree.make(2, 0, &Default::default()).expect("mailboxes can be made");
+    // They are links, which are made and removed faster than files; to those who watch they are deliveries.
+    for user in 0..USERS {
+        fs::write(tree.path(user).join("tmp/message"), "Subject: a flood\n\n")
+            .expect("a message can be written");
+    }
+    let ledger = Arc::new(Ledger::new(USERS));
+    let _listener = Listener::bind(&site.socket(), Arc::clone(&ledger)).expect("a socket can be bound");
+    let config = site
+        .config()
+        .set("mailboxes.mail-location", &tree.mail_location())
+        .set("watch.sweep-interval", "off");
+    let daemon = site.start(&config);
+
+    daemon.pause();
+    let mut random = fastrand::Rng::with_seed(7);
+    for number in 0..deliveries {
+        let user = random.usize(..USERS);
+        let maildir = tree.path(user);
+        let delivered = ledger.change(user, || {
+            fs::hard_link(
+                maildir.join("tmp/message"),
+                maildir.join(format!("new/1700000000.M{number}P1.flood")),
+            )
+        });
+        delivered.expect("a message can be linked");
+    }
+    assert_eq!(ledger.pushes(), 0, "a process that is stopped pushes nothing");
+    daemon.resume();
+
+    ledger.settle(PATIENCE, || {});
+    let untold: Vec<_> = ledger.untold().map(Tree::name).collect();
+    assert!(untold.is_empty(), "{} of {} users: {untold:?}", untold.len(), ledger.users_changed());
+    assert_overflowed(&daemon);
 }

@@ -2,5 +2,6 @@
 
 mod instance;
 mod reload;
+mod restart;
 mod service_manager;
 mod stop;

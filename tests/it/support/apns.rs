@@ -1,7 +1,6 @@
 //! Apple's push service, simulated: `examples/apns-simulator` as a child process.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -12,10 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::PATIENCE;
+use super::{PATIENCE, example};
 
 /// What the simulator says when it is ready, before and after its endpoint.
 const READY: (&str, &str) = ("listening on https://", "; credentials in ");
@@ -42,9 +41,17 @@ pub(crate) struct ApnsRequest {
     pub(crate) authentication: String,
     pub(crate) status: u16,
     pub(crate) reason: Option<String>,
+    /// When the simulator took it, before it was answered; to the microsecond.
+    #[serde(deserialize_with = "time")]
+    pub(crate) time: SystemTime,
     /// When the test saw it.
     #[serde(skip, default = "Instant::now")]
     pub(crate) at: Instant,
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_rfc3339(&text).map_err(serde::de::Error::custom)
 }
 
 /// What the simulator has counted since its start.
@@ -220,6 +227,16 @@ impl Apns {
         found.unwrap_or_else(|| panic!("no such request within {PATIENCE:?}, but: {:?}", self.received()))
     }
 
+    /// Each device that was pushed to, and when the simulator took the last request that it answered with 200.
+    pub(crate) fn last_pushes(&self) -> BTreeMap<String, SystemTime> {
+        let mut last = BTreeMap::new();
+        for request in self.output.lock().requests.iter().filter(|request| request.status == 200) {
+            let time = last.entry(request.token.clone().unwrap_or_default()).or_insert(request.time);
+            *time = request.time.max(*time);
+        }
+        last
+    }
+
     /// All requests since the start that the test has seen by now. Says nothing about what is still to come.
     pub(crate) fn received(&self) -> Vec<ApnsRequest> {
         self.output.lock().requests.clone()
@@ -334,34 +351,8 @@ impl Output {
     }
 }
 
-/// The program. Cargo builds examples along with all tests, but not for `--test it`: then it is built here.
+/// The program.
 pub(crate) fn apns_simulator() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let profile_dir = Path::new(env!("CARGO_BIN_EXE_pushmaild")).parent().expect("a file is in a folder");
-        let program = profile_dir.join("examples/apns-simulator");
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/apns-simulator");
-        if modified(&program).is_none_or(|built| newest(&sources) > Some(built)) {
-            let profile =
-                profile_dir.file_name().and_then(|name| name.to_str()).expect("a profile has a name");
-            let built = Command::new(env!("CARGO"))
-                .args(["build", "--quiet", "--example", "apns-simulator", "--profile"])
-                .arg(if profile == "debug" { "dev" } else { profile })
-                .arg("--target-dir")
-                .arg(profile_dir.parent().expect("profiles are in the target folder"))
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .status();
-            assert!(built.is_ok_and(|status| status.success()), "the simulator cannot be built");
-        }
-        program
-    })
-}
-
-fn newest(dir: &Path) -> Option<SystemTime> {
-    let files = fs::read_dir(dir).expect("the sources are there");
-    files.filter_map(|file| modified(&file.ok()?.path())).max()
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).ok()?.modified().ok()
+    PROGRAM.get_or_init(|| example("apns-simulator"))
 }

@@ -21,12 +21,15 @@ mod apns;
 mod cli;
 mod config;
 mod daemon;
+mod example;
 mod fence;
 mod maildir;
 mod receiver;
 mod service_manager;
 mod site;
 
+use std::env;
+use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,6 +37,7 @@ pub(crate) use self::apns::{Apns, apns_simulator};
 pub(crate) use self::cli::{Run, bound_by_modes, pushmaild, pushmaild_in, with_20_watches};
 pub(crate) use self::config::Config;
 pub(crate) use self::daemon::{Daemon, Launch};
+pub(crate) use self::example::example;
 pub(crate) use self::fence::Fence;
 pub(crate) use self::maildir::Maildir;
 pub(crate) use self::receiver::{Push, Receiver};
@@ -42,6 +46,12 @@ pub(crate) use self::site::Site;
 /// How long a test waits for what must happen. Only a failing test ever waits this long, so it is
 /// generous: many tests at once on two busy cores are no reason to fail.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A number that whoever runs the tests may set.
+pub(crate) fn from_environment<T: FromStr>(name: &str) -> Option<T> {
+    let text = env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+}
 
 /// Asks `probe` again and again until it answers, and panics when it has not after [`PATIENCE`].
 ///
