@@ -96,8 +96,8 @@ fn devices(config: &Config, user: &str) -> Result<Vec<Registration>, Failure> {
     let mut names = vec![user.clone()];
     // A map that cannot be read has no say: the devices are in the registry.
     if let Ok(listing) = config.mailboxes.read() {
-        let own = listing.mailboxes.into_iter().find(|it| it.names.iter().any(|(name, _)| *name == user));
-        names.extend(own.into_iter().flat_map(|it| it.names).map(|(name, _)| name));
+        let own = listing.mailboxes.by_name(user.as_str());
+        names.extend(own.into_iter().flat_map(|id| listing.mailboxes.usernames(id)));
         names.dedup();
     }
     let failed = |error: StoreError| Failure::new(&error, error.hint());

@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use serde::Serialize;
 
 use super::{load, output};
-use crate::{exit_code::Exit, mailbox::source::Listing, maildir::Part, path_access};
+use crate::{exit_code::Exit, mailbox::listing::Listing, maildir::Part, path_access};
 
 /// What is at a Maildir's path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -77,9 +77,9 @@ pub(super) fn run(config: &Path, json: bool) -> Exit {
     let mut states = Vec::new();
     {
         let mut progress = output::Progress::new("looking at Maildirs:", listing.mailboxes.len());
-        for (done, mailbox) in listing.mailboxes.iter().enumerate() {
+        for (done, (_, maildir)) in listing.mailboxes.iter().enumerate() {
             progress.at(done);
-            states.push(state_of(&mailbox.maildir));
+            states.push(state_of(maildir));
         }
     }
     let users = rows(&listing, &states);
@@ -111,22 +111,17 @@ pub(super) fn run(config: &Path, json: bool) -> Exit {
 }
 
 fn rows<'a>(listing: &'a Listing, states: &'a [State]) -> Vec<User<'a>> {
-    let mut rows: Vec<_> = listing
-        .mailboxes
+    let mailboxes = &listing.mailboxes;
+    let mut rows: Vec<_> = mailboxes
         .iter()
         .zip(states)
-        .flat_map(|(mailbox, state)| {
-            mailbox.names.iter().map(move |(name, source)| User {
-                user: name.as_str(),
-                maildir: &mailbox.maildir,
+        .flat_map(|((id, maildir), state)| {
+            mailboxes.names_with_sources(id).map(move |(user, source)| User {
+                user,
+                maildir,
                 source: source.to_string(),
                 state,
-                shares_with: mailbox
-                    .names
-                    .iter()
-                    .map(|(other, _)| other.as_str())
-                    .filter(|other| *other != name.as_str())
-                    .collect(),
+                shares_with: mailboxes.names(id).filter(|other| *other != user).collect(),
             })
         })
         .collect();

@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use super::watching::{ArmedPart, Armers};
 use crate::{
     mailbox::{
-        MailboxId,
-        source::{Listing, SourceError, Sources},
+        MailboxId, MailboxMap, Replacement,
+        listing::Listing,
+        source::{SourceError, Sources},
     },
     maildir::Part,
     planner::{Look, Order, Seen, Unseen},
@@ -34,7 +35,9 @@ const COLD: Duration = Duration::from_micros(100);
 /// What a job found.
 pub(super) enum Done {
     /// All sources of the map.
-    Listing { result: Result<Listing, SourceError>, why: Why, took: Duration },
+    Listing { result: Result<Box<Listing>, SourceError>, why: Why, took: Duration },
+    /// What the map is to become; nothing if it is so already.
+    Compared { replacement: Option<Box<Replacement>>, why: Why },
     /// Users in folders that appeared.
     Below(Vec<Listing>),
     /// What a look at some mailboxes saw.
@@ -93,9 +96,31 @@ impl Jobs {
     pub(super) fn read_sources(&mut self, sources: Arc<Sources>, why: Why) {
         self.set.spawn_blocking(move || {
             let start = Instant::now();
-            let result = sources.read();
+            let result = sources.read().map(Box::new);
             Done::Listing { result, why, took: start.elapsed() }
         });
+    }
+
+    /// Compares the map with what its sources say, and with what was found elsewhere while they were read.
+    pub(super) fn compare(
+        &mut self,
+        map: Arc<MailboxMap>,
+        mut listed: MailboxMap,
+        found_meanwhile: Vec<MailboxMap>,
+        why: Why,
+    ) {
+        self.set.spawn_blocking(move || {
+            for found in found_meanwhile {
+                listed.extend(&found);
+            }
+            let replacement = Replacement::of(&map, listed);
+            Done::Compared { replacement: (!replacement.is_nothing()).then(|| Box::new(replacement)), why }
+        });
+    }
+
+    /// Frees a map, which takes too long to be done between two pushes.
+    pub(super) fn drop_map(&self, map: Arc<MailboxMap>) {
+        tokio::task::spawn_blocking(move || drop(map));
     }
 
     pub(super) fn read_below(&mut self, sources: Arc<Sources>, folders: Vec<PathBuf>) {
@@ -174,7 +199,7 @@ impl Jobs {
                             self.armings -= 1;
                             self.measure(mailboxes.len(), *took);
                         }
-                        Done::Listing { .. } | Done::Below(_) => {}
+                        Done::Listing { .. } | Done::Compared { .. } | Done::Below(_) => {}
                     }
                     return done;
                 }

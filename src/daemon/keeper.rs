@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashSet,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -137,9 +137,9 @@ impl Keeper {
     }
 
     /// The mailbox is no more, or nobody is to be told of it.
-    pub(super) fn forget(&mut self, maildir: &Path) {
+    pub(super) fn forget(&mut self, maildir: PathBuf) {
         if self.keeps() {
-            self.gone.push(maildir.to_owned());
+            self.gone.push(maildir);
         }
     }
 

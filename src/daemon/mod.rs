@@ -14,6 +14,7 @@ mod keeper;
 mod network;
 mod parents;
 mod pipeline;
+mod remapping;
 mod stop;
 mod told;
 mod upkeep;
@@ -311,7 +312,7 @@ impl Daemon {
 
     fn on_time(&mut self, now: Instant) {
         self.pipeline.on_time(now);
-        self.upkeep.on_time(&mut self.watching, &mut self.pipeline, now);
+        self.upkeep.on_time(&mut self.watching, &mut self.pipeline, &mut self.keeper, now);
         // Whose mailboxes are to be watched is known when the registry has been read.
         let is_known = self.pipeline.sinks.apns.as_mut().is_none_or(|apns| apns.registered().is_known());
         if self.ready_owed && is_known && self.upkeep.is_settled() {
@@ -358,8 +359,8 @@ impl Daemon {
         if let Done::Listing { why: Why::Start, result: Err(error), .. } = done {
             return Err(error.into());
         }
-        let Self { watching, pipeline, upkeep, keeper, .. } = self;
-        upkeep.job_done(done, watching, pipeline, keeper, Instant::now());
+        let Self { watching, pipeline, upkeep, .. } = self;
+        upkeep.job_done(done, watching, pipeline, Instant::now());
         self.begin_to_arm();
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The hot path after the watcher: planner → sinks. Plain calls on one thread.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use tracing::{debug, info};
 
@@ -17,7 +17,8 @@ use crate::{
 
 /// Planner and sinks, with the map that they share.
 pub(super) struct Pipeline {
-    pub(super) map: MailboxMap,
+    /// Shared with a job while that compares it with a new listing; nothing is added to it then.
+    pub(super) map: Arc<MailboxMap>,
     pub(super) planner: Planner,
     pub(super) sinks: Sinks,
     /// Are only mailboxes of interest whose users have a device?
@@ -38,6 +39,10 @@ impl Sinks {
     }
 
     fn push(&mut self, ready: &MailboxReady, map: &MailboxMap, now: Instant) {
+        // What is gone has nobody to tell, and may have had an event just before.
+        if map.maildir(ready.mailbox).is_none() {
+            return;
+        }
         for sink in self.each() {
             let outcome = sink.offer(ready, map, now);
             tell(sink.name(), outcome, ready, map, now);
@@ -65,7 +70,7 @@ impl Pipeline {
         only_registered: bool,
     ) -> Self {
         let planner = Planner::new(intervals, catch_up_rate, stores);
-        Self { map: MailboxMap::default(), planner, sinks, only_registered }
+        Self { map: Arc::default(), planner, sinks, only_registered }
     }
 
     /// Is the mailbox to be watched?
@@ -169,7 +174,7 @@ impl Pipeline {
 /// Logs what became of a push.
 fn tell(sink: &str, outcome: Outcome, ready: &MailboxReady, map: &MailboxMap, now: Instant) {
     let MailboxReady { mailbox, kind, since, events } = *ready;
-    let user = || map.names(mailbox).next().map_or("", |name| name.as_str());
+    let user = || map.names(mailbox).next().unwrap_or_default();
     let kind = kind.as_str();
     let age = now.duration_since(since);
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);

@@ -82,7 +82,7 @@ impl Daemon {
         let deadline = Instant::now() + DRAIN / 2;
         while !(self.upkeep.is_idle() && self.pipeline.planner.is_compared()) && Instant::now() < deadline {
             let now = Instant::now();
-            self.upkeep.on_time(&mut self.watching, &mut self.pipeline, now);
+            self.upkeep.on_time(&mut self.watching, &mut self.pipeline, &mut self.keeper, now);
             tokio::select! {
                 done = self.upkeep.jobs.next() => self.job_done(done)?,
                 () = sleep_until(Some(now + REST)) => {}
@@ -109,7 +109,7 @@ impl Daemon {
                 }
                 self.settle(now);
             }
-            self.upkeep.on_time(&mut self.watching, &mut self.pipeline, now);
+            self.upkeep.on_time(&mut self.watching, &mut self.pipeline, &mut self.keeper, now);
             if self.keeper.is_idle() && !self.upkeep.jobs.is_looking() {
                 // Neither a look nor a record on its way: what is left has something pending.
                 break;
@@ -120,7 +120,7 @@ impl Daemon {
                 || self.pipeline.planner.wants_look())
                 && Instant::now() < deadline
             {
-                self.upkeep.on_time(&mut self.watching, &mut self.pipeline, Instant::now());
+                self.upkeep.on_time(&mut self.watching, &mut self.pipeline, &mut self.keeper, Instant::now());
                 tokio::select! {
                     kept = self.keeper.next() => self.kept(kept),
                     done = self.upkeep.jobs.next() => self.job_done(done)?,

@@ -15,13 +15,15 @@ use super::{
     jobs::{self, CHUNK, Done, Jobs, ToArm, Why},
     keeper::Keeper,
     pipeline::Pipeline,
+    remapping::Remapping,
     watching::Watching,
 };
 use crate::{
     classifier::Kind,
     mailbox::{
-        MailboxId,
-        source::{Listed, Listing, Notice, Source, Sources},
+        MailboxId, Replacement,
+        listing::{Listing, Notice},
+        source::{Source, Sources},
     },
     maildir::Part,
     planner::{self, Arrival},
@@ -31,6 +33,8 @@ use crate::{
 
 /// What is made and removed over and over by somebody is armed so many times, and then left to the sweep.
 const TRIES: u8 = 4;
+/// Mailboxes forgotten in one go, before events and timers get their turn: a millisecond or two.
+const PIECE: usize = 500;
 /// A map file is read this long after the last sign that somebody writes it.
 const MAP_FILE_QUIET: Duration = Duration::from_millis(300);
 /// Notices logged one by one.
@@ -67,13 +71,13 @@ pub(super) struct Upkeep {
     next_sweep: Option<Instant>,
     /// When and why the sources are to be read again.
     reading: Option<(Instant, Why)>,
+    /// Are they being read, or is the map being compared with what they said?
     reading_runs: bool,
     reading_took: Duration,
     new_folders: Vec<PathBuf>,
     /// One job for new folders at a time: a disk that does not answer holds up one thread, and the folders wait as a list.
     new_folders_read: bool,
-    /// What was found in new folders while the sources were being read: the reading may have passed there before.
-    found_meanwhile: Vec<Listed>,
+    remapping: Remapping,
     to_arm: VecDeque<Arming>,
     /// What mailboxes without a record are that were not seen to appear. None while the records are being read: nothing is armed then.
     arrival: Option<Arrival>,
@@ -93,7 +97,7 @@ impl Upkeep {
             reading_took: Duration::ZERO,
             new_folders: Vec::new(),
             new_folders_read: false,
-            found_meanwhile: Vec::new(),
+            remapping: Remapping::default(),
             to_arm: VecDeque::new(),
             arrival: None,
             has_map: false,
@@ -115,6 +119,7 @@ impl Upkeep {
             && self.reading.is_none_or(|(_, why)| why < Why::Reload)
             && self.to_arm.is_empty()
             && !self.jobs.is_arming()
+            && !self.remapping.has_work()
     }
 
     /// Has the map been read at all?
@@ -133,17 +138,22 @@ impl Upkeep {
 
     /// Is there nothing left to look at, to judge or to arm?
     pub(super) fn is_idle(&self) -> bool {
-        self.jobs.is_idle() && self.to_arm.is_empty() && self.new_folders.is_empty()
+        self.jobs.is_idle()
+            && self.to_arm.is_empty()
+            && !self.remapping.has_work()
+            && self.new_folders.is_empty()
     }
 
     pub(super) fn deadline(&self, pipeline: &Pipeline, now: Instant) -> Option<Instant> {
         let reading = self.reading.map(|(at, _)| at).filter(|_| !self.reading_runs);
-        let work = (self.wants_arming() || pipeline.planner.wants_look()) && self.jobs.has_room();
+        let to_do = self.wants_arming() || pipeline.planner.wants_look();
+        let work = to_do && self.jobs.has_room() || self.remapping.has_work();
         [self.next_sweep, reading, work.then_some(now)].into_iter().flatten().min()
     }
 
     fn wants_arming(&self) -> bool {
-        !self.to_arm.is_empty() && self.arrival.is_some()
+        // One that is gone may still have watches that a new one needs.
+        !self.to_arm.is_empty() && self.arrival.is_some() && !self.remapping.is_forgetting()
     }
 
     fn read_sources(&mut self, at: Instant, why: Why) {
@@ -168,7 +178,11 @@ impl Upkeep {
                 (false, true) => {
                     watching.disarm_mailbox(id);
                     pipeline.forget(id);
-                    pipeline.map.maildir(id).into_iter().for_each(|maildir| keeper.forget(maildir));
+                    pipeline
+                        .map
+                        .maildir(id)
+                        .into_iter()
+                        .for_each(|maildir| keeper.forget(maildir.to_owned()));
                 }
                 _ => {}
             }
@@ -181,7 +195,13 @@ impl Upkeep {
     }
 
     /// Does what is due, a bounded part of it.
-    pub(super) fn on_time(&mut self, watching: &mut Watching, pipeline: &mut Pipeline, now: Instant) {
+    pub(super) fn on_time(
+        &mut self,
+        watching: &mut Watching,
+        pipeline: &mut Pipeline,
+        keeper: &mut Keeper,
+        now: Instant,
+    ) {
         if self.next_sweep.is_some_and(|at| at <= now) {
             self.next_sweep = self.sweep_interval.map(|interval| now + interval);
             self.sweep(planner::Why::Sweep, watching, pipeline, now);
@@ -194,8 +214,21 @@ impl Upkeep {
             self.reading_runs = true;
             self.jobs.read_sources(Arc::clone(&self.sources), why);
         }
+        self.remap_some(watching, pipeline, keeper);
         self.arm_some(watching, pipeline);
         comparison::look(&mut self.jobs, pipeline, watching);
+    }
+
+    /// Goes on with what a new map brings with it.
+    fn remap_some(&mut self, watching: &mut Watching, pipeline: &mut Pipeline, keeper: &mut Keeper) {
+        let was_forgetting = self.remapping.is_forgetting();
+        let changed = self.remapping.step(PIECE, watching, pipeline, keeper);
+        self.new_folders.extend(changed);
+        self.read_new_folders();
+        // Of two mailboxes that turned out to be one, the one that went may have had the watches.
+        if was_forgetting && !self.remapping.is_forgetting() {
+            self.arm_anew(watching.in_trouble());
+        }
     }
 
     fn arm_some(&mut self, watching: &mut Watching, pipeline: &Pipeline) {
@@ -353,7 +386,6 @@ impl Upkeep {
         done: Done,
         watching: &mut Watching,
         pipeline: &mut Pipeline,
-        keeper: &mut Keeper,
         now: Instant,
     ) {
         match done {
@@ -364,49 +396,55 @@ impl Upkeep {
             Done::Armed { mailboxes, .. } => self.adopt(mailboxes, watching, pipeline, now),
             Done::Below(listings) => {
                 self.new_folders_read = false;
-                for listing in listings {
-                    self.watch_folders(&listing, watching);
+                for mut listing in listings {
+                    self.remapping.watch_folders(std::mem::take(&mut listing.folders));
                     self.report(&listing.notices);
-                    if self.reading_runs {
-                        self.found_meanwhile.extend_from_slice(&listing.mailboxes);
-                    }
-                    let added = pipeline.map.extend(listing.mailboxes);
-                    for id in &added {
-                        let user = names(pipeline, *id);
-                        info!(user, "new mailbox of {user}");
-                    }
-                    self.arm_anew(added);
+                    self.add(listing, pipeline);
                 }
-                // Folders in which something appeared between the look and the watch.
                 self.read_new_folders();
             }
             Done::Listing { result, why, took } => {
-                self.reading_runs = false;
                 self.reading_took = took;
-                let found_meanwhile = std::mem::take(&mut self.found_meanwhile);
                 match result {
-                    Ok(listing) => {
-                        self.apply(listing.with(found_meanwhile), why, watching, pipeline, keeper, now);
-                    }
+                    Ok(listing) => self.apply(*listing, why, watching, pipeline),
                     Err(error) => {
+                        self.reading_runs = false;
+                        self.remapping.give_up();
                         let hint = error.hint();
                         error!(%error, hint, "the map of mailboxes cannot be read; the old one stays: {error}; hint: {hint}");
                     }
                 }
             }
+            Done::Compared { replacement, why } => {
+                self.reading_runs = false;
+                self.has_map = true;
+                let found_late = self.remapping.compared();
+                if let Some(replacement) = replacement {
+                    self.replace(*replacement, why, pipeline);
+                }
+                for listing in found_late {
+                    self.add(listing, pipeline);
+                }
+                // A map that takes long to be read is not read all the time.
+                if let Some((at, _)) = &mut self.reading {
+                    *at = (*at).max(now + self.reading_took * 4);
+                }
+            }
         }
     }
 
-    /// Makes the map what its sources say.
-    fn apply(
-        &mut self,
-        listing: Listing,
-        why: Why,
-        watching: &mut Watching,
-        pipeline: &mut Pipeline,
-        keeper: &mut Keeper,
-        now: Instant,
-    ) {
+    /// Adds what was found in a new folder.
+    fn add(&mut self, found: Listing, pipeline: &mut Pipeline) {
+        let added = self.remapping.add(found, self.reading_runs, pipeline);
+        for id in &added {
+            let user = pipeline.map.names(*id).collect::<Vec<_>>().join(", ");
+            info!(user, "new mailbox of {user}");
+        }
+        self.arm_anew(added);
+    }
+
+    /// Begins to make the map what its sources say.
+    fn apply(&mut self, listing: Listing, why: Why, watching: &mut Watching, pipeline: &Pipeline) {
         if let (Some(file), Why::Changed | Why::Sweep) = (&listing.incomplete, why) {
             let hint =
                 "end the last line with a newline; or reload with SIGHUP if the file is meant to be so";
@@ -414,6 +452,8 @@ impl Upkeep {
                 file = %file.display(), hint,
                 "the map file `{}` has no end of its last line, as if half written; the old map stays; hint: {hint}", file.display()
             );
+            self.reading_runs = false;
+            self.remapping.give_up();
             return;
         }
         for source in &self.sources.sources {
@@ -425,23 +465,20 @@ impl Upkeep {
                 }
             }
         }
-        self.watch_folders(&listing, watching);
-        self.read_new_folders();
+        self.remapping.watch_folders(listing.folders);
         // What is no longer so may be said again when it comes back.
         let still: HashSet<&str> = listing.notices.iter().map(|notice| notice.message.as_str()).collect();
         self.logged.retain(|logged| still.contains(logged.as_str()));
         self.report(&listing.notices);
-        let delta = pipeline.map.replace(listing.mailboxes);
-        self.has_map = true;
-        for (id, maildir) in &delta.removed {
-            watching.disarm_mailbox(*id);
-            pipeline.forget(*id);
-            keeper.forget(maildir);
-        }
-        let changed = !delta.added.is_empty() || !delta.removed.is_empty() || delta.renamed > 0;
-        if changed && why != Why::Start {
-            let (added, removed, renamed) = (delta.added.len(), delta.removed.len(), delta.renamed);
-            let mailboxes = pipeline.map.len();
+        self.remapping.compare(listing.mailboxes, why, &mut self.jobs, &pipeline.map);
+    }
+
+    /// Makes the map what its sources say.
+    fn replace(&mut self, replacement: Replacement, why: Why, pipeline: &mut Pipeline) {
+        let Replacement { map, added: new, removed: gone, renamed } = replacement;
+        let (added, removed, mailboxes) = (new.len(), gone.len(), map.len());
+        self.remapping.replace(map, gone, &self.jobs, pipeline);
+        if why != Why::Start {
             info!(
                 added,
                 removed,
@@ -452,24 +489,7 @@ impl Upkeep {
         }
         // What is there at the first start is no news.
         let appeared = why != Why::Start;
-        self.to_arm.extend(delta.added.into_iter().map(|id| Arming { id, appeared, tries: 0 }));
-        // Of two mailboxes that turned out to be one, the one that went may have had the watches.
-        if !delta.removed.is_empty() {
-            self.arm_anew(watching.in_trouble());
-        }
-        // A map that takes long to read is not read all the time.
-        if let Some((at, _)) = &mut self.reading {
-            *at = (*at).max(now + self.reading_took * 4);
-        }
-    }
-
-    /// Watches the folders in which users and domains can appear.
-    fn watch_folders(&mut self, listing: &Listing, watching: &mut Watching) {
-        for (folder, seen) in &listing.folders {
-            if !watching.watch_folder_of_users(folder, seen.as_ref()) {
-                self.new_folders.push(folder.clone());
-            }
-        }
+        self.to_arm.extend(new.into_iter().map(|id| Arming { id, appeared, tries: 0 }));
     }
 
     /// Logs what the sources report, each thing once.
@@ -487,8 +507,4 @@ impl Upkeep {
             );
         }
     }
-}
-
-fn names(pipeline: &Pipeline, id: MailboxId) -> String {
-    pipeline.map.names(id).map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

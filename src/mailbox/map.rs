@@ -1,225 +1,301 @@
 //! The map: which mailboxes there are, where, and whose.
+//!
+//! A mailbox takes some 90 bytes: its path and its name in an arena, their address, and two entries of four bytes in hash tables. Mailboxes
+//! are only ever added to a map. A new listing is a new map, which takes over the numbers of the old one: see [`super::replacement`].
 
-use std::{
-    hash::BuildHasher,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsStr, hash::BuildHasher, os::unix::ffi::OsStrExt, path::Path};
 
-use hashbrown::HashTable;
-use rustc_hash::FxBuildHasher;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use super::{
-    MailboxId, Username,
-    source::{Listed, SourceKind},
-};
+use super::{MailboxId, Username, arena::Arena, index::Index, source::SourceKind};
 
-/// One mailbox.
-#[derive(Debug)]
-struct Mailbox {
-    maildir: Box<Path>,
-    names: Box<[(Username, SourceKind)]>,
-}
+/// Instead of an address: no mailbox has this number.
+const NONE: u32 = u32::MAX;
+/// An entry of the index of names with this bit is the number of an [`Alias`], without it that of a mailbox.
+const ALIAS: u32 = 1 << 31;
 
 /// All mailboxes, each with a number that stays while the mailbox does.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MailboxMap {
-    slots: Vec<Option<Mailbox>>,
+    texts: Texts,
+    /// Numbers that may be given out.
     free: Vec<MailboxId>,
-    /// Numbers by path. The paths themselves are only in `slots`.
-    by_path: HashTable<MailboxId>,
-    /// Numbers by name, likewise.
-    by_name: HashTable<NameRef>,
+    len: usize,
+    /// The first and the last alias of a mailbox that has any.
+    ends: FxHashMap<MailboxId, (u32, u32)>,
+    by_path: Index,
+    by_name: Index,
 }
 
-/// What a new listing changed.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Delta {
-    /// Mailboxes that were not there before.
-    pub added: Vec<MailboxId>,
-    /// Mailboxes that are no more, with the path that they had. Their numbers may be in `added` again.
-    pub removed: Vec<(MailboxId, PathBuf)>,
-    /// How many mailboxes have other names now.
-    pub renamed: usize,
+/// All paths and names.
+#[derive(Clone, Debug, Default)]
+struct Texts {
+    /// For each mailbox its path and its main name, and for each alias its name. Before a name is the byte of its source.
+    arena: Arena,
+    /// Addresses of mailboxes, by number.
+    slots: Vec<u32>,
+    /// Further names of mailboxes. Few mailboxes have one.
+    aliases: Vec<Alias>,
+}
+
+/// A name of a mailbox that has another one before it.
+#[derive(Clone, Copy, Debug)]
+struct Alias {
+    at: u32,
+    mailbox: MailboxId,
+    /// The next alias of the mailbox, or [`NONE`].
+    next: u32,
 }
 
 impl MailboxMap {
     /// How many mailboxes there are.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_path.len()
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// Is there none?
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_path.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// One more than the largest number: the length for an array with an element for each mailbox.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.slots.len()
+        self.texts.slots.len()
     }
 
-    /// All numbers in use.
+    /// All numbers in use, in ascending order.
     pub fn ids(&self) -> impl Iterator<Item = MailboxId> {
-        (0u32..).zip(&self.slots).filter(|(_, slot)| slot.is_some()).map(|(number, _)| MailboxId(number))
+        (0u32..).zip(&self.texts.slots).filter(|(_, at)| **at != NONE).map(|(number, _)| MailboxId(number))
+    }
+
+    /// All mailboxes, and where they are.
+    pub fn iter(&self) -> impl Iterator<Item = (MailboxId, &Path)> {
+        self.ids().filter_map(|id| Some((id, self.maildir(id)?)))
     }
 
     /// Where the mailbox is. None if there is no such mailbox, any more.
     #[must_use]
     pub fn maildir(&self, id: MailboxId) -> Option<&Path> {
-        self.mailbox(id).map(|mailbox| &*mailbox.maildir)
+        self.texts.at(id).map(|at| as_path(self.texts.arena.text(at).0))
     }
 
     /// Whose it is: each distinct name once, the main one first.
-    pub fn names(&self, id: MailboxId) -> impl ExactSizeIterator<Item = &Username> {
-        let names = self.mailbox(id).map_or(&[][..], |mailbox| &mailbox.names);
-        names.iter().map(|(name, _)| name)
+    pub fn names(&self, id: MailboxId) -> impl Iterator<Item = &str> {
+        self.names_with_sources(id).map(|(name, _)| name)
+    }
+
+    /// The same, as names that outlive the map.
+    pub fn usernames(&self, id: MailboxId) -> impl Iterator<Item = Username> {
+        self.names(id).map(|name| Username(name.into()))
+    }
+
+    /// The same, with who named them.
+    pub fn names_with_sources(&self, id: MailboxId) -> impl Iterator<Item = (&str, SourceKind)> {
+        let main = self.texts.at(id).map(|at| self.texts.name_at(self.texts.arena.text(at).1));
+        let mut next = self.ends.get(&id).map_or(NONE, |(first, _)| *first);
+        let aliases = std::iter::from_fn(move || {
+            let alias = self.texts.aliases.get(next as usize)?;
+            next = alias.next;
+            Some(self.texts.name_at(alias.at))
+        });
+        main.into_iter().chain(aliases)
     }
 
     /// The mailbox at a path.
     #[must_use]
     pub fn by_path(&self, path: &Path) -> Option<MailboxId> {
-        let is_at = |id: &MailboxId| self.maildir(*id) == Some(path);
-        self.by_path.find(hash_path(path), is_at).copied()
+        self.by_path.find(hash_path(path), |number| self.texts.path_of(number) == path).map(MailboxId)
     }
 
     /// The mailbox of a user.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<MailboxId> {
-        let is_it = |own: &NameRef| own.name(&self.slots) == name;
-        self.by_name.find(hash(name), is_it).map(|own| own.mailbox)
+        self.find_name(name).map(|(mailbox, _)| mailbox)
     }
 
-    /// Makes the map what the listing says, and tells what that changed. Mailboxes are the same if their paths are.
-    pub fn replace(&mut self, listed: Vec<Listed>) -> Delta {
-        let mut delta = Delta::default();
-        let mut kept = vec![false; self.slots.len()];
-        let mut new = Vec::new();
-        let mut renamed = Vec::new();
-        for mailbox in listed {
-            match self.by_path(&mailbox.maildir) {
-                Some(id) => {
-                    kept[id.index()] = true;
-                    if *self.mailbox(id).map_or(&[][..], |old| &old.names) != *mailbox.names {
-                        renamed.push((id, mailbox.names));
-                    }
-                }
-                None => new.push(mailbox),
-            }
+    /// The mailbox of a user, and who named him.
+    #[must_use]
+    pub fn find_name(&self, name: &str) -> Option<(MailboxId, SourceKind)> {
+        let found = self.by_name.find(hash_name(name), |entry| self.texts.entry(entry).0 == name)?;
+        let mailbox = if found & ALIAS == 0 { MailboxId(found) } else { self.texts.alias(found).mailbox };
+        Some((mailbox, self.texts.entry(found).1))
+    }
+
+    /// Adds a mailbox with its main name. None if there is one at that path or of that name, or no room for more.
+    pub fn insert(&mut self, maildir: &Path, name: &Username, source: SourceKind) -> Option<MailboxId> {
+        if self.by_path(maildir).is_some() || self.by_name(name.as_str()).is_some() {
+            return None;
         }
-        let gone: Vec<_> = self.ids().filter(|id| !kept.get(id.index()).copied().unwrap_or(false)).collect();
-        for id in gone {
-            if let Some(maildir) = self.remove(id) {
-                delta.removed.push((id, maildir));
-            }
-        }
-        // All old names go before the first new one comes, for a name may have moved from one mailbox to another.
-        delta.renamed = renamed.len();
-        for (id, _) in &renamed {
-            self.unindex_names(*id);
-        }
-        for (id, names) in renamed {
-            if let Some(Some(mailbox)) = self.slots.get_mut(id.index()) {
-                mailbox.names = names.into();
-            }
-            self.index_names(id);
-        }
-        delta.added = new.into_iter().map(|mailbox| self.insert(mailbox)).collect();
-        delta
+        self.insert_new(maildir, name.as_str(), source)
+    }
+
+    /// Adds a name to a mailbox. False if somebody has it already, or if there is no such mailbox, or no room for more.
+    pub fn add_name(&mut self, mailbox: MailboxId, name: &Username, source: SourceKind) -> bool {
+        self.texts.at(mailbox).is_some()
+            && self.by_name(name.as_str()).is_none()
+            && self.add_new_name(mailbox, name.as_str(), source).is_some()
     }
 
     /// Adds what a look at a new folder found: mailboxes whose path and names are not in the map yet.
-    pub fn extend(&mut self, listed: Vec<Listed>) -> Vec<MailboxId> {
-        listed
-            .into_iter()
-            .filter_map(|mut mailbox| {
-                mailbox.names.retain(|(name, _)| self.by_name(name.as_str()).is_none());
-                let is_new = !mailbox.names.is_empty() && self.by_path(&mailbox.maildir).is_none();
-                is_new.then(|| self.insert(mailbox))
-            })
-            .collect()
+    pub fn extend(&mut self, others: &Self) -> Vec<MailboxId> {
+        let mut added = Vec::new();
+        for (other, maildir) in others.iter() {
+            if self.by_path(maildir).is_some() {
+                continue;
+            }
+            let mut mailbox = None;
+            for (name, source) in others.names_with_sources(other) {
+                if self.by_name(name).is_some() {
+                    continue;
+                }
+                match mailbox {
+                    None => mailbox = self.insert_new(maildir, name, source),
+                    Some(mailbox) => {
+                        self.add_new_name(mailbox, name, source);
+                    }
+                }
+            }
+            added.extend(mailbox);
+        }
+        added
     }
 
-    fn mailbox(&self, id: MailboxId) -> Option<&Mailbox> {
-        self.slots.get(id.index())?.as_ref()
+    /// Gives a number back that a mailbox had which is no more. Not before everybody has forgotten that one.
+    pub fn release(&mut self, id: MailboxId) {
+        if self.texts.slots.get(id.index()) == Some(&NONE) {
+            self.free.push(id);
+        }
     }
 
-    fn insert(&mut self, listed: Listed) -> MailboxId {
-        let path_hash = hash_path(&listed.maildir);
-        let mailbox = Mailbox { maildir: listed.maildir.into(), names: listed.names.into() };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.slots[id.index()] = Some(mailbox);
-                id
-            }
-            None => {
-                let number =
-                    u32::try_from(self.slots.len()).expect("fewer than 2^32 mailboxes fit into memory");
-                self.slots.push(Some(mailbox));
-                MailboxId(number)
-            }
+    /// The numbers that may be given out, the next one last.
+    pub(super) fn free(&self) -> &[MailboxId] {
+        &self.free
+    }
+
+    /// Gives its mailboxes, which are numbered from 0 to [`Self::len`], other numbers. All below `capacity` that are neither given nor
+    /// `free` are kept for nobody, until they are released.
+    pub(super) fn renumber(&mut self, numbers: &[MailboxId], capacity: usize, free: Vec<MailboxId>) {
+        let mut slots = vec![NONE; capacity];
+        for (at, number) in self.texts.slots.iter().zip(numbers) {
+            slots[number.index()] = *at;
+        }
+        self.texts.slots = slots;
+        self.free = free;
+        let new = |number: u32| numbers[number as usize].0;
+        self.by_path.renumber(new);
+        self.by_name.renumber(|entry| if entry & ALIAS == 0 { new(entry) } else { entry });
+        for alias in &mut self.texts.aliases {
+            alias.mailbox = numbers[alias.mailbox.index()];
+        }
+        self.ends = self.ends.drain().map(|(mailbox, ends)| (numbers[mailbox.index()], ends)).collect();
+    }
+
+    /// Gives back what was reserved for more.
+    pub(super) fn shrink(&mut self) {
+        self.texts.arena.shrink();
+        self.texts.slots.shrink_to_fit();
+        self.texts.aliases.shrink_to_fit();
+    }
+
+    /// How many bytes paths and names take. A map has none that are not in use.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.texts.arena.len()
+    }
+
+    /// Adds a mailbox of which neither the path nor the name is in the map.
+    fn insert_new(&mut self, maildir: &Path, name: &str, source: SourceKind) -> Option<MailboxId> {
+        let id = match self.free.last() {
+            Some(id) => *id,
+            None => MailboxId(u32::try_from(self.texts.slots.len()).ok().filter(|number| *number < ALIAS)?),
         };
-        let slots = &self.slots;
-        let rehash =
-            |id: &MailboxId| slots[id.index()].as_ref().map_or(0, |mailbox| hash_path(&mailbox.maildir));
-        self.by_path.insert_unique(path_hash, id, rehash);
-        self.index_names(id);
-        id
-    }
-
-    fn remove(&mut self, id: MailboxId) -> Option<PathBuf> {
-        self.unindex_names(id);
-        let mailbox = self.slots.get_mut(id.index())?.take()?;
-        if let Ok(entry) = self.by_path.find_entry(hash_path(&mailbox.maildir), |other| *other == id) {
-            entry.remove();
+        let name = [&[source as u8], name.as_bytes()].concat();
+        let at = self.texts.arena.push(&[maildir.as_os_str().as_bytes(), &name])?;
+        if self.free.pop().is_some() {
+            self.texts.slots[id.index()] = at;
+        } else {
+            self.texts.slots.push(at);
         }
-        self.free.push(id);
-        Some(mailbox.maildir.into())
+        self.len += 1;
+        let Self { texts, by_path, .. } = self;
+        by_path.insert(hash_path(maildir), id.0, |number| hash_path(texts.path_of(number)));
+        self.index_name(id.0);
+        Some(id)
     }
 
-    fn index_names(&mut self, mailbox: MailboxId) {
-        let Self { slots, by_name, .. } = self;
-        let names = slots[mailbox.index()].as_ref().map_or(&[][..], |mailbox| &mailbox.names);
-        for (nth, (name, _)) in (0u32..).zip(names) {
-            by_name.insert_unique(hash(name.as_str()), NameRef { mailbox, nth }, |other| {
-                hash(other.name(slots))
-            });
+    /// Adds a name that is not in the map to a mailbox that is.
+    fn add_new_name(&mut self, mailbox: MailboxId, name: &str, source: SourceKind) -> Option<()> {
+        let number = u32::try_from(self.texts.aliases.len()).ok().filter(|number| *number < ALIAS - 1)?;
+        let at = self.texts.arena.push(&[&[&[source as u8], name.as_bytes()].concat()])?;
+        self.texts.aliases.push(Alias { at, mailbox, next: NONE });
+        let ends = self.ends.entry(mailbox).or_insert((number, number));
+        let last = std::mem::replace(&mut ends.1, number);
+        if last != number {
+            self.texts.aliases[last as usize].next = number;
+        }
+        self.index_name(ALIAS | number);
+        Some(())
+    }
+
+    fn index_name(&mut self, entry: u32) {
+        let hash_of = |entry| hash_name(self.texts.entry(entry).0);
+        self.by_name.insert(hash_of(entry), entry, hash_of);
+    }
+
+    /// How many bytes it takes.
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        self.texts.arena.len()
+            + self.texts.slots.len() * size_of::<u32>()
+            + self.free.len() * size_of::<MailboxId>()
+            + self.texts.aliases.len() * size_of::<Alias>()
+            + self.ends.capacity() * size_of::<(MailboxId, (u32, u32))>()
+            + self.by_path.bytes()
+            + self.by_name.bytes()
+    }
+}
+
+impl Texts {
+    fn at(&self, id: MailboxId) -> Option<u32> {
+        self.slots.get(id.index()).copied().filter(|at| *at != NONE)
+    }
+
+    /// The path of a mailbox that is in the index.
+    fn path_of(&self, number: u32) -> &Path {
+        as_path(self.arena.text(self.slots[number as usize]).0)
+    }
+
+    /// The name that an entry of the index stands for.
+    fn entry(&self, entry: u32) -> (&str, SourceKind) {
+        match entry & ALIAS {
+            0 => self.name_at(self.arena.text(self.slots[entry as usize]).1),
+            _ => self.name_at(self.alias(entry).at),
         }
     }
 
-    fn unindex_names(&mut self, mailbox: MailboxId) {
-        let Self { slots, by_name, .. } = self;
-        let names =
-            slots.get(mailbox.index()).and_then(Option::as_ref).map_or(&[][..], |mailbox| &mailbox.names);
-        for (nth, (name, _)) in (0u32..).zip(names) {
-            if let Ok(entry) =
-                by_name.find_entry(hash(name.as_str()), |other| *other == NameRef { mailbox, nth })
-            {
-                entry.remove();
+    fn alias(&self, entry: u32) -> Alias {
+        self.aliases[(entry & !ALIAS) as usize]
+    }
+
+    fn name_at(&self, at: u32) -> (&str, SourceKind) {
+        match self.arena.text(at).0 {
+            // It was text when it came; unchecked would be unsafe, and twenty bytes are checked in nanoseconds.
+            [source, name @ ..] => {
+                (std::str::from_utf8(name).unwrap_or_default(), SourceKind::from_byte(*source))
             }
+            [] => ("", SourceKind::Users),
         }
     }
 }
 
-/// One name of one mailbox, without a copy of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct NameRef {
-    mailbox: MailboxId,
-    nth: u32,
+fn as_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
 }
 
-impl NameRef {
-    fn name(self, slots: &[Option<Mailbox>]) -> &str {
-        slots[self.mailbox.index()]
-            .as_ref()
-            .and_then(|mailbox| mailbox.names.get(self.nth as usize))
-            .map_or("", |(name, _)| name.as_str())
-    }
-}
-
-fn hash(name: &str) -> u64 {
+fn hash_name(name: &str) -> u64 {
     FxBuildHasher.hash_one(name)
 }
 
@@ -229,62 +305,19 @@ fn hash_path(path: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    fn listed(path: &str, names: &[&str]) -> Listed {
-        let name = |name: &&str| (Username::new(name).expect("a name"), SourceKind::Users);
-        Listed { maildir: path.into(), names: names.iter().map(name).collect() }
-    }
-
+    /// What the memory of a daemon with a million mailboxes rests on.
     #[test]
-    fn numbers_stay_with_their_mailboxes() {
+    fn a_mailbox_takes_less_than_a_hundred_bytes() {
         let mut map = MailboxMap::default();
-        let first = map.replace(vec![listed("/a", &["a", "alias"]), listed("/b", &["b"])]);
-        assert_eq!(first.added, [MailboxId(0), MailboxId(1)]);
-        let second = map.replace(vec![listed("/b", &["b", "alias"]), listed("/c", &["c"])]);
-        assert_eq!(second.removed, [(MailboxId(0), PathBuf::from("/a"))]);
-        assert_eq!((second.added, second.renamed), (vec![MailboxId(0)], 1));
-        assert_eq!(map.by_name("alias"), Some(MailboxId(1)), "the alias moved");
-        assert_eq!(map.by_name("a"), None);
-        assert_eq!(map.by_name("c"), map.by_path(Path::new("/c")));
-    }
-
-    #[test]
-    fn a_new_folder_cannot_take_a_name_away() {
-        let mut map = MailboxMap::default();
-        map.replace(vec![listed("/a", &["a"])]);
-        assert!(map.extend(vec![listed("/other", &["a"]), listed("/a", &["z"])]).is_empty());
-        assert_eq!(map.extend(vec![listed("/b", &["a", "b"])]).len(), 1);
-        assert_eq!(map.by_name("a"), Some(MailboxId(0)));
-    }
-
-    proptest! {
-        /// Whatever listings come one after the other, the map finds just what the last one has.
-        #[test]
-        fn the_last_listing_counts(
-            listings in proptest::collection::vec(
-                proptest::collection::btree_map(0u8..12, proptest::collection::btree_set(0u8..3, 1..3), 0..10), 1..6),
-        ) {
-            let mut map = MailboxMap::default();
-            for listing in &listings {
-                let mailboxes = listing.iter().map(|(path, names)| {
-                    // The names move between mailboxes from one listing to the next.
-                    let names: Vec<_> = names.iter().map(|name| format!("{}", (path + name + u8::try_from(listings.len()).unwrap_or(0)) as u16 * 16 + u16::from(*path))).collect();
-                    listed(&format!("/{path}"), &names.iter().map(String::as_str).collect::<Vec<_>>())
-                }).collect::<Vec<_>>();
-                map.replace(mailboxes.clone());
-                prop_assert_eq!(map.len(), mailboxes.len());
-                prop_assert_eq!(map.ids().count(), mailboxes.len());
-                for mailbox in &mailboxes {
-                    let id = map.by_path(&mailbox.maildir).expect("listed");
-                    prop_assert_eq!(map.names(id).count(), mailbox.names.len());
-                    for (name, _) in &mailbox.names {
-                        prop_assert_eq!(map.by_name(name.as_str()), Some(id));
-                    }
-                }
-            }
+        for number in 0..200_000 {
+            let name = Username::new(&format!("user{number:06}@mail.test")).expect("a name");
+            let path = format!("/var/vmail/mail.example.org/user{number:06}/Maildir");
+            assert!(map.insert(Path::new(&path), &name, SourceKind::MapFile).is_some());
         }
+        map.shrink();
+        let bytes = map.bytes() as f64 / 200_000.0;
+        assert!(bytes < 100.0, "{bytes} bytes a mailbox");
     }
 }

@@ -1,19 +1,24 @@
 //! Mailboxes and the names of the users that they belong to.
 
+mod arena;
+mod index;
+pub mod listing;
 pub mod mailbox_name;
 pub mod map;
 pub mod map_file;
 pub mod passwd;
+pub mod replacement;
 pub mod scan;
 pub mod source;
 pub mod template;
 pub mod username_format;
 
-use std::fmt;
+use std::{borrow::Borrow, fmt};
 
 use thiserror::Error;
 
 pub use map::MailboxMap;
+pub use replacement::Replacement;
 
 /// A mailbox, as a number into the [`MailboxMap`]. It stays the same while the mailbox exists, and may be
 /// given to another mailbox afterwards.
@@ -57,12 +62,17 @@ impl Username {
     /// # Errors
     /// If it is empty or holds a control character.
     pub fn new(name: &str) -> Result<Self, UsernameError> {
+        Self::check(name).map(|()| Self(name.into()))
+    }
+
+    /// The same without making one.
+    pub(crate) fn check(name: &str) -> Result<(), UsernameError> {
         if name.is_empty() {
             return Err(UsernameError::Empty);
         }
         match name.chars().find(|character| character.is_control()) {
             Some(character) => Err(UsernameError::Control { name: name.to_owned(), character }),
-            None => Ok(Self(name.into())),
+            None => Ok(()),
         }
     }
 
@@ -82,6 +92,13 @@ impl Username {
     #[must_use]
     pub fn domain(&self) -> &str {
         self.0.split_once('@').map_or("", |(_, domain)| domain)
+    }
+}
+
+/// Sets of names can be asked for one that is only borrowed.
+impl Borrow<str> for Username {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

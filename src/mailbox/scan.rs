@@ -10,7 +10,8 @@ use std::{
 use walkdir::{DirEntry, WalkDir};
 
 use super::{
-    source::{Entry, Found, Notice, SourceKind, is_hidden, link_notice},
+    listing::Builder,
+    source::is_hidden,
     template::{MatchError, Template},
     username_format::Piece,
 };
@@ -26,7 +27,7 @@ pub struct Outside {
 }
 
 /// Finds the users whose folders are at or below `folder`, which is the template's root or lies under it.
-pub(super) fn scan(template: &Template, folder: &Path, found: &mut Found) {
+pub(super) fn scan(template: &Template, folder: &Path, builder: &mut Builder<'_>) {
     // A folder above the root has appeared, and perhaps the root with it.
     let folder = if template.root().starts_with(folder) { template.root() } else { folder };
     let Ok(below_root) = folder.strip_prefix(template.root()) else { return };
@@ -35,7 +36,7 @@ pub(super) fn scan(template: &Template, folder: &Path, found: &mut Found) {
         match inside(folder, template.root()) {
             Ok(true) => {}
             Ok(false) => return,
-            Err(outside) => return found.notices.push(link_notice(SourceKind::MailLocation, &outside)),
+            Err(outside) => return builder.link(&outside),
         }
     }
     let depth = below_root.iter().count();
@@ -50,42 +51,41 @@ pub(super) fn scan(template: &Template, folder: &Path, found: &mut Found) {
     let walk = WalkDir::new(folder).max_depth(names_end - depth).follow_links(false).into_iter();
     for entry in walk.filter_entry(wanted) {
         match entry {
-            Ok(entry) => visit(template, &entry, depth + entry.depth(), found),
+            Ok(entry) => visit(template, &entry, depth + entry.depth(), builder),
             // What vanished since it was listed is not there; anything else hides users.
             Err(error) if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => {
                 if error.depth() == 0 && folder == template.root() {
-                    found.notices.push(unreadable(template.root(), "there is no such folder"));
-                    let above = template.root().ancestors().find(|above| above.is_dir());
-                    found.folders.extend(above.map(|above| (above.to_owned(), None)));
+                    unreadable(template.root(), "there is no such folder", builder);
+                    if let Some(above) = template.root().ancestors().find(|above| above.is_dir()) {
+                        builder.folder(above, None);
+                    }
                 }
             }
-            Err(error) => found.notices.push(unreadable(error.path().unwrap_or(folder), &error.to_string())),
+            Err(error) => unreadable(error.path().unwrap_or(folder), &error.to_string(), builder),
         }
     }
 }
 
-fn unreadable(path: &Path, error: &str) -> Notice {
-    Notice {
-        source: SourceKind::MailLocation,
-        message: format!("cannot look for users in `{}`: {error}", path.display()),
-        hint: "the folder must exist, and the daemon's user must be able to list it",
-        loses_pushes: true,
-    }
+fn unreadable(path: &Path, error: &str, builder: &mut Builder<'_>) {
+    builder.refuse(
+        format!("cannot look for users in `{}`: {error}", path.display()),
+        "the folder must exist, and the daemon's user must be able to list it",
+    );
 }
 
 /// One entry at `depth` components below the root.
-fn visit(template: &Template, entry: &DirEntry, depth: usize, found: &mut Found) {
+fn visit(template: &Template, entry: &DirEntry, depth: usize, builder: &mut Builder<'_>) {
     let is_link = entry.path_is_symlink();
     if is_link && entry.depth() > 0 {
         // walkdir does not follow links, so what a link leads to gets a walk of its own, under the link's name, which checks it.
-        return scan(template, entry.path(), found);
+        return scan(template, entry.path(), builder);
     }
     if !is_link && !entry.file_type().is_dir() {
         return;
     }
     if depth < template.depth_of_names() {
         // Its entries are read after this, so a change that they do not show changes the stamp.
-        return found.folders.push((entry.path().to_owned(), Stamp::look(entry.path()).ok()));
+        return builder.folder(entry.path(), Stamp::look(entry.path()).ok());
     }
     let Ok(relative) = entry.path().strip_prefix(template.root()) else { return };
     let tail: Vec<OsString> =
@@ -97,23 +97,14 @@ fn visit(template: &Template, entry: &DirEntry, depth: usize, found: &mut Found)
         Err(MatchError::NoMatch) => return,
         Err(MatchError::Ambiguous(users)) => {
             let users: Vec<_> = users.iter().map(|user| format!("`{user}`")).collect();
-            return found.notices.push(Notice {
-                source: SourceKind::MailLocation,
-                message: format!(
-                    "`{}` can be the mailbox of {}",
-                    entry.path().display(),
-                    users.join(" or of ")
-                ),
-                hint: "name its user under `users` or in the map file",
-                loses_pushes: true,
-            });
+            let message =
+                format!("`{}` can be the mailbox of {}", entry.path().display(), users.join(" or of "));
+            return builder.refuse(message, "name its user under `users` or in the map file");
         }
     };
     match below(template.root(), entry.path(), &tail) {
-        Ok((maildir, identity)) => {
-            found.entries.push(Entry { user, maildir, identity, source: SourceKind::MailLocation });
-        }
-        Err(outside) => found.notices.push(link_notice(SourceKind::MailLocation, &outside)),
+        Ok((maildir, identity)) => builder.entry(&user, &maildir, identity),
+        Err(outside) => builder.link(&outside),
     }
 }
 

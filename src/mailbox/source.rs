@@ -1,25 +1,24 @@
-//! Reading the sources of `[mailboxes]` and putting them together into a [`Listing`].
+//! The sources of `[mailboxes]`, and reading them into a [`Listing`].
 
 use std::{
-    collections::{HashMap, HashSet, hash_map},
     ffi::OsStr,
-    fmt, fs,
+    fmt,
+    fs::{self, File},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
-use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use super::{
     Username,
-    map_file::{self, MapFileError},
-    passwd,
-    scan::{self, Outside},
+    listing::{Builder, Listing},
+    map_file::{MapFile, MapFileError, ReadError},
+    passwd, scan,
     template::Template,
     username_format::UsernameFormat,
 };
-use crate::{proto::push_notify::Dialect, stamp::Stamp};
+use crate::proto::push_notify::Dialect;
 
 /// One source of users and their Maildirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +44,9 @@ pub struct Passwd {
     pub maildir: PathBuf,
 }
 
-/// Which source named a user.
+/// Which source named a user. One byte, in the map too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum SourceKind {
     /// `users`.
     Users,
@@ -56,6 +56,18 @@ pub enum SourceKind {
     MailLocation,
     /// `passwd`.
     Passwd,
+}
+
+impl SourceKind {
+    /// The kind that was written as this byte.
+    pub(super) const fn from_byte(byte: u8) -> Self {
+        match byte {
+            byte if byte == Self::MapFile as u8 => Self::MapFile,
+            byte if byte == Self::MailLocation as u8 => Self::MailLocation,
+            byte if byte == Self::Passwd as u8 => Self::Passwd,
+            _ => Self::Users,
+        }
+    }
 }
 
 impl fmt::Display for SourceKind {
@@ -91,77 +103,6 @@ pub struct Sources {
     pub username_format: UsernameFormat,
     /// The dialect that every user must be named in, if there is a push_notify sink.
     pub dialect: Option<Dialect>,
-}
-
-/// A user with a Maildir, as a source named it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// As the source has it; normalised in the [`Listing`].
-    pub user: Username,
-    /// Where the Maildir is or will be.
-    pub maildir: PathBuf,
-    /// Device and inode of the Maildir, if it exists.
-    pub identity: Option<(u64, u64)>,
-    /// Who named it.
-    pub source: SourceKind,
-}
-
-/// A mailbox of the listing, with all its names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// The path that the first source gave.
-    pub maildir: PathBuf,
-    /// Normalised, each once; the first one is the mailbox's main name.
-    pub names: Vec<(Username, SourceKind)>,
-}
-
-/// Something about a source that somebody should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// Which source.
-    pub source: SourceKind,
-    /// What it is, in words.
-    pub message: String,
-    /// What to do about it.
-    pub hint: &'static str,
-    /// Does a user get no push because of it?
-    pub loses_pushes: bool,
-}
-
-/// What all sources together say.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Listing {
-    /// Each Maildir once.
-    pub mailboxes: Vec<Listed>,
-    /// What was left out, and why.
-    pub notices: Vec<Notice>,
-    /// How many users each source gave.
-    pub counts: Vec<(SourceKind, usize)>,
-    /// Folders in which new users or domains can appear, and what they looked like before they were read.
-    pub folders: Vec<(PathBuf, Option<Stamp>)>,
-    /// Is a map file without an end of its last line, so that it may be half written?
-    pub incomplete: Option<PathBuf>,
-}
-
-impl Listing {
-    /// Adds mailboxes that were found elsewhere, unless their paths or names are in the listing already.
-    #[must_use]
-    pub fn with(mut self, mut others: Vec<Listed>) -> Self {
-        if !others.is_empty() {
-            others.sort_by(|one, other| one.maildir.cmp(&other.maildir));
-            others.dedup_by(|one, other| one.maildir == other.maildir);
-            let paths: HashSet<&Path> = self.mailboxes.iter().map(|mailbox| &*mailbox.maildir).collect();
-            let names: HashSet<&Username> =
-                self.mailboxes.iter().flat_map(|mailbox| &mailbox.names).map(|(name, _)| name).collect();
-            let is_new = |mailbox: &Listed| {
-                !paths.contains(&*mailbox.maildir)
-                    && !mailbox.names.iter().any(|(name, _)| names.contains(name))
-            };
-            others.retain(is_new);
-            self.mailboxes.append(&mut others);
-        }
-        self
-    }
 }
 
 /// A source that cannot be read at all. The map would lack its users, so there is none.
@@ -202,33 +143,19 @@ impl Sources {
     /// # Errors
     /// If a source cannot be read at all.
     pub fn read(&self) -> Result<Listing, SourceError> {
-        let mut builder = Builder::default();
+        let mut builder = Builder::new(self);
         for source in &self.sources {
-            let mut found = Found::default();
+            builder.begin(source.kind());
             match source {
                 Source::Users(users) => {
-                    found.entries.extend(
-                        users.iter().map(|(user, maildir)| explicit(user, maildir, SourceKind::Users)),
-                    );
-                }
-                Source::MapFile(path) => {
-                    let bytes = fs::read(path)
-                        .map_err(|error| SourceError::Unreadable { path: path.clone(), error })?;
-                    let file = map_file::parse(&bytes)
-                        .map_err(|error| SourceError::MapFile { path: path.clone(), error })?;
-                    found.entries.extend(
-                        file.lines
-                            .iter()
-                            .map(|line| explicit(&line.user, &line.maildir, SourceKind::MapFile)),
-                    );
-                    if !file.is_complete {
-                        builder.listing.incomplete = Some(path.clone());
+                    for (user, maildir) in users {
+                        explicit(user, maildir, &mut builder);
                     }
                 }
-                Source::MailLocation(template) => scan::scan(template, template.root(), &mut found),
-                Source::Passwd(passwd) => list_passwd(passwd, &mut found),
+                Source::MapFile(path) => read_map_file(path, &mut builder)?,
+                Source::MailLocation(template) => scan::scan(template, template.root(), &mut builder),
+                Source::Passwd(passwd) => list_passwd(passwd, &mut builder),
             }
-            builder.add(source.kind(), found, self);
         }
         Ok(builder.finish())
     }
@@ -249,33 +176,38 @@ impl Sources {
     /// What a look at a part of the template's tree finds: for a folder that appeared while the daemon runs.
     #[must_use]
     pub fn read_below(&self, template: &Template, folder: &Path) -> Listing {
-        let mut builder = Builder::default();
-        let mut found = Found::default();
-        scan::scan(template, folder, &mut found);
-        builder.add(SourceKind::MailLocation, found, self);
+        let mut builder = Builder::new(self);
+        builder.begin(SourceKind::MailLocation);
+        scan::scan(template, folder, &mut builder);
         builder.finish()
     }
 }
 
-/// What one source gave.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) entries: Vec<Entry>,
-    pub(super) notices: Vec<Notice>,
-    pub(super) folders: Vec<(PathBuf, Option<Stamp>)>,
-}
-
 /// An administrator wrote the path down, so links in it are meant.
-fn explicit(user: &Username, maildir: &Path, source: SourceKind) -> Entry {
-    Entry {
-        user: user.clone(),
-        identity: fs::metadata(maildir).ok().map(|found| (found.dev(), found.ino())),
-        maildir: maildir.to_owned(),
-        source,
-    }
+fn explicit(user: &Username, maildir: &Path, builder: &mut Builder<'_>) {
+    let identity = fs::metadata(maildir).ok().map(|found| (found.dev(), found.ino()));
+    builder.entry(user, maildir, identity);
 }
 
-fn list_passwd(config: &Passwd, found: &mut Found) {
+fn read_map_file(path: &Path, builder: &mut Builder<'_>) -> Result<(), SourceError> {
+    let file = File::open(path).map_err(ReadError::from).and_then(MapFile::read);
+    let file = file.map_err(|error| match error {
+        ReadError::Io(error) => SourceError::Unreadable { path: path.to_owned(), error },
+        ReadError::Line(error) => SourceError::MapFile { path: path.to_owned(), error },
+    })?;
+    if !file.is_complete {
+        builder.incomplete(path);
+    }
+    file.into_lines(|line| {
+        if let Ok(user) = Username::new(line.user) {
+            explicit(&user, line.maildir, builder);
+        }
+    });
+    Ok(())
+}
+
+fn list_passwd(config: &Passwd, builder: &mut Builder<'_>) {
+    let tail: Vec<&OsStr> = config.maildir.iter().collect();
     for user in passwd::system_users() {
         if !(config.min_uid..=config.max_uid).contains(&user.uid) {
             continue;
@@ -284,119 +216,10 @@ fn list_passwd(config: &Passwd, found: &mut Found) {
         else {
             continue;
         };
-        let tail: Vec<&OsStr> = config.maildir.iter().collect();
         match scan::below(&user.home, &user.home, &tail) {
-            Ok((maildir, identity)) => {
-                found.entries.push(Entry { user: name, maildir, identity, source: SourceKind::Passwd });
-            }
-            Err(outside) => found.notices.push(link_notice(SourceKind::Passwd, &outside)),
+            Ok((maildir, identity)) => builder.entry(&name, &maildir, identity),
+            Err(outside) => builder.link(&outside),
         }
-    }
-}
-
-pub(super) fn link_notice(source: SourceKind, outside: &Outside) -> Notice {
-    Notice {
-        source,
-        message: format!(
-            "`{}` is a link to `{}`, and is not followed",
-            outside.link.display(),
-            outside.target.display()
-        ),
-        hint: "a user could point it at somebody else's mail; name the Maildir under `users` or in the map file if it is right",
-        loses_pushes: true,
-    }
-}
-
-/// Puts sources together: the first to name a user wins, and one Maildir is one mailbox.
-#[derive(Debug, Default)]
-struct Builder {
-    listing: Listing,
-    users: HashMap<Username, usize>,
-    by_identity: FxHashMap<(u64, u64), usize>,
-    by_path: FxHashMap<PathBuf, usize>,
-}
-
-impl Builder {
-    fn add(&mut self, kind: SourceKind, found: Found, sources: &Sources) {
-        self.listing.notices.extend(found.notices);
-        self.listing.folders.extend(found.folders);
-        let mut count = 0;
-        for entry in found.entries {
-            let user = match sources.normalise(&entry.user) {
-                Ok(user) => user,
-                Err(notice) => {
-                    self.listing.notices.push(Notice { source: kind, ..notice });
-                    continue;
-                }
-            };
-            let mailbox = self.mailbox_of(&entry);
-            match self.users.entry(user.clone()) {
-                hash_map::Entry::Vacant(free) => {
-                    free.insert(mailbox);
-                    self.listing.mailboxes[mailbox].names.push((user, kind));
-                    count += 1;
-                }
-                // An earlier source wins, as the documents say; within one source it is a mistake.
-                hash_map::Entry::Occupied(first) => {
-                    let (first, other) = (&self.listing.mailboxes[*first.get()], &entry.maildir);
-                    let same_source =
-                        first.names.iter().any(|(name, source)| *name == user && *source == kind);
-                    if same_source && first.maildir != *other {
-                        self.listing.notices.push(Notice {
-                            source: kind,
-                            message: format!(
-                                "the user `{user}` has two Maildirs, `{}` and `{}`; the second is left out",
-                                first.maildir.display(),
-                                other.display()
-                            ),
-                            hint: "two names that differ in case are one user unless `username-format` keeps the case",
-                            loses_pushes: true,
-                        });
-                    }
-                }
-            }
-        }
-        self.listing.counts.push((kind, count));
-    }
-
-    /// Drops mailboxes that got no name, because their users have others.
-    fn finish(mut self) -> Listing {
-        self.listing.mailboxes.retain(|mailbox| !mailbox.names.is_empty());
-        self.listing
-    }
-
-    fn mailbox_of(&mut self, entry: &Entry) -> usize {
-        let next = self.listing.mailboxes.len();
-        // Different paths to one folder (links, bind mounts) are one mailbox, and so are equal paths to nothing yet.
-        let at = match entry.identity {
-            Some(identity) => *self.by_identity.entry(identity).or_insert(next),
-            None => *self.by_path.entry(entry.maildir.clone()).or_insert(next),
-        };
-        if at == next {
-            self.listing.mailboxes.push(Listed { maildir: entry.maildir.clone(), names: Vec::new() });
-        }
-        at
-    }
-}
-
-impl Sources {
-    fn normalise(&self, user: &Username) -> Result<Username, Notice> {
-        let refused = |message, hint| Notice { source: SourceKind::Users, message, hint, loses_pushes: true };
-        let name = self.username_format.apply(user).map_err(|error| {
-            refused(
-                format!("the user `{user}` is left out: {error}"),
-                "check `username-format` under [mailboxes]",
-            )
-        })?;
-        if let Some(dialect) = self.dialect {
-            dialect.accepts(&name).map_err(|error| {
-                refused(
-                    format!("the user `{name}` is left out, for {dialect} cannot name it: {error}"),
-                    "use another dialect if the receiver knows one, or give the Maildir a shorter or plainer name",
-                )
-            })?;
-        }
-        Ok(name)
     }
 }
 

@@ -101,8 +101,8 @@ impl Dialect {
 
     /// Would pushnotify.pl, one of the two receivers of `osx-10.7`, drop what is sent for this user?
     #[must_use]
-    pub fn may_be_dropped(self, user: &Username) -> bool {
-        self == Self::Osx107 && !pushnotify_pl_takes(user.as_str())
+    pub fn may_be_dropped(self, user: &str) -> bool {
+        self == Self::Osx107 && !pushnotify_pl_takes(user)
     }
 }
 

@@ -241,14 +241,8 @@ impl Sink for PushNotifySink {
 }
 
 /// Sends one notify record.
-fn send_notify(
-    socket: &RecordSocket,
-    dialect: Dialect,
-    name: &Username,
-    record: &mut Vec<u8>,
-) -> io::Result<()> {
-    let message =
-        Message::Notify { user: name.as_str(), mailbox: (dialect == Dialect::Argon).then_some("INBOX") };
+fn send_notify(socket: &RecordSocket, dialect: Dialect, name: &str, record: &mut Vec<u8>) -> io::Result<()> {
+    let message = Message::Notify { user: name, mailbox: (dialect == Dialect::Argon).then_some("INBOX") };
     if let Err(error) = message.encode(dialect, record) {
         // The map refuses such names, so this is ours to repair and no reason to hold up everybody else.
         warn!(user = %name, %error, "the user {name} in the map cannot be named in the record: {error}");
@@ -276,7 +270,7 @@ pub fn send_now(
         let deadline = Instant::now() + patience;
         let mut backoff = Backoff::new(FULL.0, Duration::from_millis(50));
         loop {
-            match send_notify(&socket, config.dialect, user, &mut record) {
+            match send_notify(&socket, config.dialect, user.as_str(), &mut record) {
                 Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
                     #[expect(

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{Report, count, some};
 use crate::{
     config::{Apns, Config, Listen},
-    mailbox::source::Listing,
+    mailbox::listing::Listing,
     registry::{Store, StoreError, service::spill_path, sqlite::SqliteStore},
     sink::apns::{
         credential::roots,
@@ -220,11 +220,11 @@ impl Report {
                 })
                 .is_ok()
         });
-        let mailboxes = listing.mailboxes.iter();
+        let mailboxes = &listing.mailboxes;
         if !read {
             return mailboxes.len();
         }
-        mailboxes.filter(|mailbox| mailbox.names.iter().any(|(name, _)| users.contains(name))).count()
+        mailboxes.ids().filter(|id| mailboxes.names(*id).any(|name| users.contains(name))).count()
     }
 
     pub(super) fn write_apns(&self, out: &mut dyn io::Write) -> io::Result<()> {

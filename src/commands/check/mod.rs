@@ -15,7 +15,10 @@ use crate::{
     config::{Backend, Config, WatchedMailboxes},
     exit_code::Exit,
     instance_lock::InstanceLock,
-    mailbox::source::{Listing, Notice, Source},
+    mailbox::{
+        listing::{Listing, Notice},
+        source::Source,
+    },
     sink::push_notify,
     unix_socket,
     watcher::{self, limits},
@@ -138,8 +141,7 @@ impl Report {
             Ok(listing) => {
                 report.map(config, &listing);
                 report.watches(config, &listing);
-                let names = listing.mailboxes.iter().flat_map(|mailbox| &mailbox.names);
-                report.names = Some(names.map(|(name, _)| name.to_string()).collect());
+                report.names = Some(all_names(&listing).map(str::to_owned).collect());
             }
             Err(error) => report.problem(error.to_string(), error.hint()),
         }
@@ -166,7 +168,7 @@ impl Report {
             .map(|(source, users)| SourceReport { source: source.to_string(), users: *users })
             .collect();
         self.mailboxes = listing.mailboxes.len();
-        self.users = listing.mailboxes.iter().map(|mailbox| mailbox.names.len()).sum();
+        self.users = all_names(listing).count();
         self.findings.extend(listing.notices.iter().map(Finding::from));
         for (source, users) in &listing.counts {
             if *users == 0 {
@@ -196,9 +198,8 @@ impl Report {
             }
         }
         if let Some(sink) = &config.push_notify {
-            let names = listing.mailboxes.iter().flat_map(|mailbox| &mailbox.names).map(|(name, _)| name);
             let dropped: Vec<_> =
-                names.filter(|name| sink.dialect.may_be_dropped(name)).map(|name| name.as_str()).collect();
+                all_names(listing).filter(|name| sink.dialect.may_be_dropped(name)).collect();
             if !dropped.is_empty() {
                 self.warning(
                     format!("pushnotify.pl, if that is the receiver, would refuse {}: {}", count(dropped.len(), "user"), some(&dropped)),
@@ -213,20 +214,17 @@ impl Report {
         let mut progress = output::Progress::new("looking at Maildirs:", listing.mailboxes.len());
         let mut missing = Vec::new();
         let mut unreadable = 0;
-        for (done, mailbox) in listing.mailboxes.iter().enumerate() {
+        for (done, (id, maildir)) in listing.mailboxes.iter().enumerate() {
             progress.at(done);
-            let name = mailbox.names.first().map_or("", |(name, _)| name.as_str());
-            match state_of(&mailbox.maildir) {
+            let name = listing.mailboxes.names(id).next().unwrap_or_default();
+            match state_of(maildir) {
                 State::Ok => {}
                 State::Missing => missing.push(name),
                 State::Unreadable { reason } => {
                     unreadable += 1;
                     if unreadable <= NAMED {
                         self.problem(
-                            format!(
-                                "the Maildir of `{name}` cannot be watched: `{}`",
-                                mailbox.maildir.display()
-                            ),
+                            format!("the Maildir of `{name}` cannot be watched: `{}`", maildir.display()),
                             reason,
                         );
                     }
@@ -352,6 +350,10 @@ impl Report {
         };
         writeln!(out, "\n{verdict}")
     }
+}
+
+fn all_names(listing: &Listing) -> impl Iterator<Item = &str> {
+    listing.mailboxes.ids().flat_map(|id| listing.mailboxes.names(id))
 }
 
 fn count(number: usize, of: &str) -> String {

@@ -12,7 +12,7 @@ use crate::{
     cli::{AddDeviceArgs, ConfigArgs, DevicesCommand, RemoveDevicesArgs},
     config::{Config, Registry},
     exit_code::Exit,
-    mailbox::{Username, source::Listing},
+    mailbox::{Username, listing::Listing},
     registry::{
         Key, NewRegistration, Store, StoreError, Timestamp, Topic,
         change::{Applied, Change},
@@ -125,7 +125,7 @@ fn apply(store: &mut SqliteStore, change: &Change, devices_per_user: usize) -> R
 }
 
 fn has(listing: &Listing, user: &Username) -> bool {
-    listing.mailboxes.iter().any(|mailbox| mailbox.names.iter().any(|(name, _)| name == user))
+    listing.mailboxes.by_name(user.as_str()).is_some()
 }
 
 fn add(arguments: &AddDeviceArgs) -> Result<Exit, Exit> {

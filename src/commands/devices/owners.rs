@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    mailbox::{Username, map_file, source::Listing, username_format::UsernameFormat},
+    mailbox::{Username, listing::Listing, map_file, username_format::UsernameFormat},
     registry::import::{Guid, Owner},
 };
 
@@ -29,11 +29,12 @@ impl Owners {
     /// What the configuration says: a folder whose name is a GUID is its user's.
     pub(super) fn of(listing: &Listing) -> Self {
         let mut owners = Self::default();
-        for mailbox in &listing.mailboxes {
-            if let (Some(guid), Some((user, _))) = (last_guid(&mailbox.maildir), mailbox.names.first()) {
+        for (id, maildir) in listing.mailboxes.iter() {
+            let mut names = listing.mailboxes.usernames(id).peekable();
+            if let (Some(guid), Some(user)) = (last_guid(maildir), names.peek()) {
                 owners.by_guid.entry(guid).or_insert_with(|| user.clone());
             }
-            owners.in_map.extend(mailbox.names.iter().map(|(name, _)| name.clone()));
+            owners.in_map.extend(names);
         }
         owners
     }

@@ -77,8 +77,8 @@ impl ApnsSink {
 
     /// A user as the eight bytes that [`pusher::Control::Unpushed`] answers with.
     #[must_use]
-    pub fn fingerprint(&self, user: &Username) -> u64 {
-        self.registered.hasher.hash_one(user.as_str())
+    pub fn fingerprint(&self, user: &str) -> u64 {
+        self.registered.hasher.hash_one(user)
     }
 
     /// What makes such fingerprints, for another thread.
@@ -126,7 +126,7 @@ impl Sink for ApnsSink {
         if !self.has_device(ready.mailbox, map) {
             return Outcome::Handed;
         }
-        let names: Vec<_> = map.names(ready.mailbox).cloned().collect();
+        let names: Vec<_> = map.usernames(ready.mailbox).collect();
         if let Some(first) = names.first().cloned() {
             let changed = Changed { inbox, others, kind: ready.kind, since: ready.since };
             self.changes.put(first, (names, changed), join);
@@ -167,8 +167,8 @@ impl Registered {
 
     /// Has the user one?
     #[must_use]
-    pub fn contains(&self, user: &Username) -> bool {
-        self.fingerprints.contains(&self.hasher.hash_one(user.as_str()))
+    pub fn contains(&self, user: &str) -> bool {
+        self.fingerprints.contains(&self.hasher.hash_one(user))
     }
 
     /// The user has one now, or none any more. True if that is news.

@@ -107,6 +107,68 @@ fn new_and_removed_users() {
     receiver.expect(JO);
 }
 
+/// A third of all users goes and as many come, while mail comes for the others: they are pushed in the order of their mail, and the
+/// new ones are pushed what came before their watches.
+#[test]
+fn many_users_come_and_go_under_deliveries() {
+    const CHANGED: usize = 1000;
+    const KEPT: usize = 2000;
+    const DELIVERED: usize = 400;
+    let site = Site::new();
+    let user = |number: usize| format!("user-{number:04}@example.org");
+    let maildirs: Vec<Maildir> =
+        (0..KEPT + 2 * CHANGED).map(|number| Maildir::create(site.path(format!("mail/{number}")))).collect();
+    let write = |file: &str, users: std::ops::Range<usize>| {
+        let lines: String = users
+            .map(|number| format!("{}: {}\n", user(number), maildirs[number].root().display()))
+            .collect();
+        fs::write(site.path(file), lines).expect("the map file can be written");
+    };
+    let (old, new) = (0..CHANGED + KEPT, CHANGED..KEPT + 2 * CHANGED);
+    // In each tenth of the new ones something waits.
+    let with_mail: Vec<usize> = (CHANGED + KEPT..maildirs.len()).step_by(10).collect();
+    with_mail.iter().for_each(|number| _ = maildirs[*number].deliver());
+    let fence = Fence::new(&site);
+    let receiver = site.receiver();
+    write("old", old);
+    write("new", new);
+    let config = site.config().set("watch.sweep-interval", "off");
+    let mut daemon = site.start(&config.clone().set("mailboxes.map-file", "old"));
+
+    // Another file, since a change of the same one would be seen as soon as it is written.
+    config.set("mailboxes.map-file", "new").write();
+    let mut pushes = receiver.read_during(|| {
+        for (nth, maildir) in maildirs[CHANGED..][..DELIVERED].iter().enumerate() {
+            maildir.deliver();
+            if nth == DELIVERED / 4 {
+                daemon.signal(Signal::HUP);
+            }
+        }
+        daemon.wait_notify("RELOADING=1");
+        daemon.wait_notify("READY=1");
+    });
+    pushes.extend(fence.after_new_mail(&receiver));
+    let pushed = |users: &[usize]| -> Vec<String> {
+        let names: Vec<_> = users.iter().map(|number| user(*number)).collect();
+        let of_them = pushes.iter().filter(|push| names.contains(&push.user));
+        of_them.map(|push| push.user.clone()).collect()
+    };
+    let delivered: Vec<usize> = (CHANGED..CHANGED + DELIVERED).collect();
+    assert_eq!(pushed(&delivered), delivered.iter().map(|number| user(*number)).collect::<Vec<_>>());
+    let mut of_new = pushed(&with_mail);
+    of_new.sort_unstable();
+    assert_eq!(of_new, with_mail.iter().map(|number| user(*number)).collect::<Vec<_>>());
+    assert_eq!(pushes.len(), delivered.len() + with_mail.len(), "and nobody else is pushed");
+
+    // Who is gone is gone, and who came is there.
+    maildirs[..CHANGED].iter().for_each(|maildir| _ = maildir.deliver());
+    fence.assert_silent(&receiver);
+    let came: Vec<usize> = (CHANGED + KEPT..KEPT + 2 * CHANGED).step_by(7).collect();
+    came.iter().for_each(|number| _ = maildirs[*number].deliver());
+    let came: Vec<_> = came.into_iter().map(user).collect();
+    receiver.expect_set(came.iter().map(String::as_str));
+}
+
 /// What waits for the old socket goes to the new one.
 #[test]
 fn pending_pushes_move_to_the_new_socket() {

@@ -1,22 +1,29 @@
-//! What the sources say together.
+//! What the sources say together, and what was found elsewhere while they were read.
 
-use pushmaild::mailbox::{
-    Username,
-    source::{Listed, Listing, SourceKind},
-};
+use std::path::Path;
 
-fn listed(maildir: &str, name: &str) -> Listed {
-    let name = Username::new(name).expect("a name");
-    Listed { maildir: maildir.into(), names: vec![(name, SourceKind::MailLocation)] }
+use pushmaild::mailbox::{MailboxMap, Username, source::SourceKind};
+
+fn map(mailboxes: &[(&str, &str)]) -> MailboxMap {
+    let mut map = MailboxMap::default();
+    for (maildir, name) in mailboxes {
+        let name = Username::new(name).expect("a name");
+        map.insert(Path::new(maildir), &name, SourceKind::MailLocation).expect("a new mailbox");
+    }
+    map
 }
 
 /// A folder that appears while all sources are being read may come too late for the reading. What was found in it must not be
 /// taken away again by the older listing.
 #[test]
 fn what_was_found_meanwhile_stays() {
-    let listing = Listing { mailboxes: vec![listed("/m/a", "a"), listed("/m/b", "b")], ..Listing::default() };
-    let meanwhile =
-        vec![listed("/m/c", "c"), listed("/m/b", "b"), listed("/m/c", "c"), listed("/m/other", "a")];
-    let mailboxes = listing.with(meanwhile).mailboxes;
-    assert_eq!(mailboxes, [listed("/m/a", "a"), listed("/m/b", "b"), listed("/m/c", "c")]);
+    let mut listing = map(&[("/m/a", "a"), ("/m/b", "b")]);
+    for found in [map(&[("/m/c", "c")]), map(&[("/m/b", "b"), ("/m/c", "c")]), map(&[("/m/other", "a")])] {
+        listing.extend(&found);
+    }
+    let mailboxes: Vec<_> = listing
+        .iter()
+        .map(|(id, maildir)| (maildir.to_str(), listing.names(id).collect::<Vec<_>>()))
+        .collect();
+    assert_eq!(mailboxes, [(Some("/m/a"), vec!["a"]), (Some("/m/b"), vec!["b"]), (Some("/m/c"), vec!["c"])]);
 }
