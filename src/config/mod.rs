@@ -29,7 +29,7 @@ pub use apns::Apns;
 pub use error::ConfigError;
 pub use listen::Listen;
 pub use raw::{Backend, WatchedMailboxes};
-pub use registry::Registry;
+pub use registry::{NO_RECORDS, Registry};
 
 /// Where the configuration is unless `-c` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/pushmaild/pushmaild.toml";

@@ -15,6 +15,10 @@ const DEFAULT_EXPIRE: Duration = Duration::from_secs(180 * 24 * 3600);
 /// A phone comes back when it is used, and at most every 23 hours.
 const SHORTEST_EXPIRE: Duration = Duration::from_secs(2 * 24 * 3600);
 
+/// What to do where [`Config::kept_registry`] finds nothing.
+pub const NO_RECORDS: &str =
+    "make the folder /var/lib/pushmaild for the daemon's user, or name a file under `[registry] url`";
+
 /// `[registry]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registry {

@@ -32,7 +32,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     classifier::Op,
-    config::{Config, WatchedMailboxes},
+    config::{Config, NO_RECORDS, WatchedMailboxes},
     instance_lock::InstanceLock,
     planner::Arrival,
     registry::{reader::Stored, service::NotStored},
@@ -57,8 +57,6 @@ use self::{
 const REST: Duration = Duration::from_millis(2);
 /// Events that come within so long of others are a burst. Longer than a rest, so that one goes on for as long as each rest brings some.
 const BURST: Duration = Duration::from_millis(4);
-const NO_RECORDS: &str =
-    "make the folder /var/lib/pushmaild for the daemon's user, or name a file under `[registry] url`";
 /// How often the start says that it goes on.
 const START_PROGRESS: Duration = Duration::from_secs(5);
 

@@ -563,6 +563,7 @@ mod examples {
             "apns.password-file",
             "apns.proxy",
             "apns.topic",
+            "debounce.catch-up-rate",
             "debounce.change-max-wait",
             "debounce.change-quiet",
             "debounce.new-mail-interval",

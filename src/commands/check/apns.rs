@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{Report, count, some};
 use crate::{
-    config::{Apns, Config, Listen},
+    config::{Apns, Config, Listen, NO_RECORDS},
     mailbox::listing::Listing,
     registry::{Store, StoreError, service::spill_path, sqlite::SqliteStore},
     sink::apns::{
@@ -46,6 +46,8 @@ pub(super) struct RegistryReport {
     registrations: usize,
     users: usize,
     suspended: usize,
+    /// Mailboxes of which it is known what everybody has been told of.
+    records: usize,
 }
 
 /// One socket of `[listen]`.
@@ -122,12 +124,18 @@ impl Report {
     }
 
     pub(super) fn registry(&mut self, config: &Config) {
-        let Some(registry) = &config.registry else { return };
+        let Some(registry) = config.kept_registry() else {
+            return self.warning(
+                "there is nowhere to keep records of the mailboxes: what changes while pushmaild does not run will be told to nobody".to_owned(),
+                NO_RECORDS,
+            );
+        };
         let mut report = RegistryReport {
             database: registry.database.display().to_string(),
             registrations: 0,
             users: 0,
             suspended: 0,
+            records: 0,
         };
         if registry.database.exists() {
             match self.registrations(&registry.database, &mut report) {
@@ -163,7 +171,9 @@ impl Report {
         let mut topics: BTreeMap<String, usize> = BTreeMap::new();
         let mut last_user = None;
         let mut unknown = Vec::new();
-        SqliteStore::open_read_only(database)?.for_each(&mut |registration| {
+        let mut store = SqliteStore::open_read_only(database)?;
+        store.records(&mut |_, _| report.records += 1)?;
+        store.for_each(&mut |registration| {
             report.registrations += 1;
             report.suspended += usize::from(!registration.state.is_live());
             if last_user.as_ref() != Some(&registration.key.user) {
@@ -239,13 +249,13 @@ impl Report {
                 None => writeln!(out)?,
             }
         }
-        if let Some(RegistryReport { database, registrations, users, suspended }) = &self.registry {
+        if let Some(RegistryReport { database, registrations, users, suspended, records }) = &self.registry {
             let devices = count(*registrations, "device");
             write!(out, "registry       {database}: {devices} of {}", count(*users, "user"))?;
-            match suspended {
-                0 => writeln!(out)?,
-                suspended => writeln!(out, ", {suspended} suspended")?,
+            if *suspended > 0 {
+                write!(out, ", {suspended} suspended")?;
             }
+            writeln!(out, "; {}", count(*records, "mailbox record"))?;
         }
         for ListenReport { listener, address } in &self.listen {
             writeln!(out, "registrations  {listener} at {address}")?;

@@ -141,7 +141,19 @@ fn json_has_stable_keys() {
     let report = run.json();
     assert_eq!(
         keys(&report),
-        ["config", "findings", "mailboxes", "missing", "ok", "running", "sinks", "sources", "users", "watch"]
+        [
+            "config",
+            "findings",
+            "mailboxes",
+            "missing",
+            "ok",
+            "registry",
+            "running",
+            "sinks",
+            "sources",
+            "users",
+            "watch"
+        ]
     );
     assert_eq!(report["ok"], false);
     assert_eq!(report["users"], 1);
