@@ -225,10 +225,10 @@ impl Check<'_> {
 
     fn watch(&self, raw: &raw::Watch, has_apns: bool, has_push_notify: bool) -> Result<Watch, ConfigError> {
         let backend = *raw.backend.get_ref();
-        if backend == Backend::Inotify && !cfg!(target_os = "linux") {
+        if matches!(backend, Backend::Inotify | Backend::Fanotify) && !cfg!(target_os = "linux") {
             return Err(self.error(
                 &raw.backend,
-                "inotify is a part of Linux",
+                format_args!("{} is a part of Linux", backend.as_str()),
                 "leave `backend` out: `auto` knows what this system has",
             ));
         }

@@ -77,6 +77,8 @@ pub enum Backend {
     Auto,
     /// Linux: two watches a mailbox.
     Inotify,
+    /// Linux, with privileges: one mark for each file system.
+    Fanotify,
     /// Whatever the notify crate has for the system: FSEvents, kqueue, or inotify again.
     Notify,
     /// A look at each directory's mtime now and then, for network file systems.
@@ -90,6 +92,7 @@ impl Backend {
         match self {
             Self::Auto => "auto",
             Self::Inotify => "inotify",
+            Self::Fanotify => "fanotify",
             Self::Notify => "notify",
             Self::Poll => "poll",
         }

@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
+#[cfg(target_os = "linux")]
+use crate::watcher::fanotify::Refusal;
 use crate::{
     config::ConfigError, instance_lock::LockError, listener::ListenError, mailbox::source::SourceError,
 };
@@ -55,8 +57,18 @@ impl DaemonError {
             Self::Watcher { error, .. } if error.raw_os_error() == Some(libc::EMFILE) => {
                 "too many inotify instances: raise `sysctl fs.inotify.max_user_instances`".to_owned()
             }
+            #[cfg(target_os = "linux")]
+            Self::Watcher { error, .. } if refusal(error).is_some() => {
+                refusal(error).map_or("", Refusal::hint).to_owned()
+            }
             Self::Watcher { .. } => "`backend = \"poll\"` works everywhere".to_owned(),
             Self::System(_) => "see the error above".to_owned(),
         }
     }
+}
+
+/// Why fanotify does not work, if that is the error.
+#[cfg(target_os = "linux")]
+fn refusal(error: &io::Error) -> Option<Refusal> {
+    error.get_ref()?.downcast_ref().copied()
 }

@@ -38,7 +38,7 @@ use crate::{
     registry::{reader::Stored, service::NotStored},
     service_manager,
     sink::{apns::ApnsSink, push_notify::PushNotifySink},
-    watcher::{self, Read, Target, WatchEvent, Watcher},
+    watcher::{Read, Target, WatchEvent, Watcher, choice},
 };
 
 pub use self::error::DaemonError;
@@ -250,10 +250,12 @@ impl Daemon {
         upkeep.run_errands(errands, watching, pipeline, now);
         // The poller has no halves of renames.
         if !fallback {
-            let mut is_burst = false;
             if read.any {
                 pipeline.end_of_read(now);
-                is_burst = now.duration_since(self.last_events) < BURST;
+            }
+            // What others do on the file system costs as much to read, and tells nothing.
+            let is_burst = read.busy && now.duration_since(self.last_events) < BURST;
+            if read.busy {
                 self.last_events = now;
             }
             self.next_read = match (read.all, is_burst) {
@@ -327,7 +329,7 @@ impl Daemon {
     fn ready(&self, now: Instant) {
         let counts = self.watching.counts();
         let mailboxes = self.pipeline.map.len();
-        let backend = watcher::resolve(self.config.watch.backend).as_str();
+        let backend = self.watching.backend.as_str();
         let took_ms = u64::try_from(now.duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
         let watches = counts.watches;
         let polled = match counts.polled {
@@ -428,7 +430,7 @@ impl Daemon {
 }
 
 fn broken(config: &Config, error: io::Error) -> DaemonError {
-    DaemonError::Watcher { backend: watcher::resolve(config.watch.backend).as_str(), error }
+    DaemonError::Watcher { backend: choice::first(config.watch.backend).as_str(), error }
 }
 
 async fn from_network(network: &mut Option<Network>) -> FromNetwork {

@@ -27,6 +27,7 @@ use crate::{
     },
     maildir::Part,
     planner::{self, Arrival},
+    sink::apns::ApnsSink,
     stamp::Stamp,
     watcher::ParentId,
 };
@@ -444,7 +445,7 @@ impl Upkeep {
     }
 
     /// Begins to make the map what its sources say.
-    fn apply(&mut self, listing: Listing, why: Why, watching: &mut Watching, pipeline: &Pipeline) {
+    fn apply(&mut self, listing: Listing, why: Why, watching: &mut Watching, pipeline: &mut Pipeline) {
         if let (Some(file), Why::Changed | Why::Sweep) = (&listing.incomplete, why) {
             let hint =
                 "end the last line with a newline; or reload with SIGHUP if the file is meant to be so";
@@ -455,6 +456,9 @@ impl Upkeep {
             self.reading_runs = false;
             self.remapping.give_up();
             return;
+        }
+        if why == Why::Start {
+            choose_backend(&listing, watching, pipeline);
         }
         for source in &self.sources.sources {
             if let Source::MapFile(file) = source {
@@ -507,4 +511,21 @@ impl Upkeep {
             );
         }
     }
+}
+
+/// How many watches there will be is known with the first listing, before anything is armed.
+fn choose_backend(listing: &Listing, watching: &mut Watching, pipeline: &mut Pipeline) {
+    let mailboxes = &listing.mailboxes;
+    // Those who register later are watched, too; as long as the registry has not been read, all may be.
+    let only_registered = pipeline.only_registered;
+    let registered = pipeline.sinks.apns.as_mut().filter(|_| only_registered).map(ApnsSink::registered);
+    let wanted = match registered.filter(|registered| registered.is_known()) {
+        Some(registered) => {
+            let has_device = |id: &MailboxId| mailboxes.names(*id).any(|name| registered.contains(name));
+            mailboxes.ids().filter(has_device).count()
+        }
+        None => mailboxes.len(),
+    };
+    let needed = wanted * Part::ALL.len() + listing.folders.len();
+    watching.choose(needed, (mailboxes.len(), mailboxes.iter().map(|(_, maildir)| maildir)));
 }

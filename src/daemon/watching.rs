@@ -25,7 +25,9 @@ use crate::{
     planner::{Arrival, Planner, Seen, Unseen},
     stamp::Stamp,
     watcher::{
-        self, Arm, ArmError, Handle, ParentId, RawWatch, Read, Role, Target, WatchEvent, Watcher, limits,
+        self, Arm, ArmError, Handle, ParentId, RawWatch, Read, Role, Target, WatchEvent, Watcher,
+        choice::{self, Choice},
+        limits,
         poll::Poller,
     },
 };
@@ -108,6 +110,10 @@ pub(super) struct Counts {
 
 pub(super) struct Watching {
     pub(super) primary: Box<dyn Watcher>,
+    /// What the primary backend is. At the start `auto` becomes one of the others.
+    pub(super) backend: Backend,
+    configured: Backend,
+    poll_interval: Duration,
     /// For what the primary backend has no room for.
     pub(super) fallback: Poller,
     primary_polls: bool,
@@ -128,6 +134,9 @@ impl Watching {
     pub(super) fn new(backend: Backend, poll_interval: Duration) -> io::Result<Self> {
         Ok(Self {
             primary: watcher::open(backend, poll_interval)?,
+            backend: choice::first(backend),
+            configured: backend,
+            poll_interval,
             fallback: Poller::new(poll_interval)?,
             primary_polls: backend == Backend::Poll,
             slots: Vec::new(),
@@ -139,6 +148,28 @@ impl Watching {
             waiting_logged: 0,
             map_is_stale: false,
         })
+    }
+
+    /// Takes the backend that `auto` stands for with so many mailboxes. Nothing is armed yet.
+    pub(super) fn choose<'a>(&mut self, needed: usize, maildirs: (usize, impl Iterator<Item = &'a Path>)) {
+        if self.configured != Backend::Auto {
+            return;
+        }
+        let Choice { backend, why } = choice::choose(self.configured, needed, maildirs);
+        debug!(backend = backend.as_str(), needed, "the backend is {}: {why}", backend.as_str());
+        if backend == self.backend {
+            return;
+        }
+        match watcher::open(backend, self.poll_interval) {
+            Ok(primary) => {
+                self.primary = primary;
+                self.backend = backend;
+                info!(backend = backend.as_str(), needed, "{needed} watches are needed: {why}");
+            }
+            Err(error) => {
+                warn!(%error, "{} cannot be used after all: {error}", backend.as_str());
+            }
+        }
     }
 
     /// Reads one of the backends. See [`Watcher::read`].

@@ -45,6 +45,9 @@ pub(super) enum Raw {
     /// The watch descriptor.
     #[cfg(target_os = "linux")]
     Inotify(i32),
+    /// The file handle.
+    #[cfg(target_os = "linux")]
+    Fanotify(super::fanotify::Armed),
     /// The first look.
     Polled(PathBuf, Seen),
     /// The path without links.
@@ -131,6 +134,12 @@ impl<K: Eq + Hash> Unknown<K> {
         if let Some(is_gone) = self.had_events.remove(watch) {
             self.to_tell.push((target, is_gone));
         }
+    }
+
+    /// The watch was gone before it was known.
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_lost(&mut self, target: Target) {
+        self.to_tell.push((target, true));
     }
 
     /// The target is watched no more: nothing is told of it.

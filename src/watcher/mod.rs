@@ -5,6 +5,9 @@
 //! directories that it may concern are looked at.
 
 mod arming;
+pub mod choice;
+#[cfg(target_os = "linux")]
+pub mod fanotify;
 #[cfg(target_os = "linux")]
 pub mod inotify;
 #[cfg(target_os = "linux")]
@@ -128,8 +131,10 @@ impl From<io::Error> for ArmError {
 /// What a read has given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// Was there anything?
+    /// Was anything handed out?
     pub any: bool,
+    /// Did anything happen at all, if only to what is not watched?
+    pub busy: bool,
     /// Has everything been handed out that had happened before the read began?
     pub all: bool,
 }
@@ -171,22 +176,14 @@ pub trait Watcher {
     fn read(&mut self, each: &mut dyn FnMut(WatchEvent<'_>)) -> io::Result<Read>;
 }
 
-/// The backend that `auto` stands for on this system.
-#[must_use]
-pub const fn resolve(backend: Backend) -> Backend {
-    match backend {
-        Backend::Auto if cfg!(target_os = "linux") => Backend::Inotify,
-        Backend::Auto => Backend::Notify,
-        chosen => chosen,
-    }
-}
-
 /// Makes a backend. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// If the system refuses, for example when there are too many inotify instances already.
 pub fn open(backend: Backend, poll_interval: std::time::Duration) -> io::Result<Box<dyn Watcher>> {
-    match resolve(backend) {
+    match choice::first(backend) {
+        #[cfg(target_os = "linux")]
+        Backend::Fanotify => Ok(Box::new(fanotify::Fanotify::new()?)),
         #[cfg(target_os = "linux")]
         Backend::Inotify => Ok(Box::new(inotify::Inotify::new()?)),
         Backend::Poll => Ok(Box::new(poll::Poller::new(poll_interval)?)),

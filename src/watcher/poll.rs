@@ -153,7 +153,7 @@ impl Watcher for Poller {
                 each(event);
             }
         }
-        Ok(Read { any, all: !any })
+        Ok(Read { any, busy: any, all: !any })
     }
 }
 

@@ -196,7 +196,7 @@ impl Watcher for Portable {
                 }
             }
         }
-        Ok(Read { any, all: !any })
+        Ok(Read { any, busy: any, all: !any })
     }
 }
 

@@ -11,8 +11,16 @@ const CUR: Target = Target::Part(MailboxId(1), Part::Cur);
 /// Runs a test with each backend, and a directory `new`.
 fn with_each(test: impl AsyncFn(&mut dyn Watcher, &Path, Backend)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    for backend in [Backend::Inotify, Backend::Notify, Backend::Poll] {
-        if backend == Backend::Inotify && !cfg!(target_os = "linux") {
+    for backend in [Backend::Inotify, Backend::Fanotify, Backend::Notify, Backend::Poll] {
+        #[cfg(not(target_os = "linux"))]
+        if matches!(backend, Backend::Inotify | Backend::Fanotify) {
+            continue;
+        }
+        #[cfg(target_os = "linux")]
+        if backend == Backend::Fanotify
+            && let Err(refusal) = super::fanotify::probe([Path::new("/")])
+        {
+            assert!(refusal.is_general(), "{refusal}");
             continue;
         }
         let folder = tempfile::tempdir().expect("a folder");

@@ -152,6 +152,15 @@ fn inotify() {
     assert_column("inotify", |case| case.inotify);
 }
 
+/// The same as inotify: names and pairs.
+#[test]
+#[cfg(target_os = "linux")]
+fn fanotify() {
+    if !crate::support::fanotify_is_refused() {
+        assert_column("fanotify", |case| case.inotify);
+    }
+}
+
 /// On Linux, where the crate has inotify below; FSEvents and kqueue tell less.
 #[test]
 #[cfg(target_os = "linux")]

@@ -9,6 +9,7 @@ mod crash;
 mod credentials;
 mod devices;
 mod dovecot;
+mod fanotify;
 mod faults;
 mod lifecycle;
 mod listeners;

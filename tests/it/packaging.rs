@@ -121,6 +121,54 @@ mod systemd {
         assert!(output.status.success(), "{}", said(&output));
     }
 
+    const FANOTIFY: &str = "systemd/pushmaild-fanotify.conf";
+
+    /// The unit with the drop-in for fanotify, as `systemctl` would read the two.
+    fn with_drop_in(unit: &str, drop_in: &str) -> (TempDir, PathBuf) {
+        let folder = TempDir::new().expect("a temporary directory");
+        let path = folder.path().join("pushmaild.service");
+        fs::write(&path, unit).expect("the temporary directory can be written");
+        let drop_ins = folder.path().join("pushmaild.service.d");
+        fs::create_dir(&drop_ins).expect("a folder can be made");
+        fs::write(drop_ins.join("fanotify.conf"), drop_in).expect("a file can be written");
+        (folder, path)
+    }
+
+    #[test]
+    fn systemd_accepts_the_drop_in_for_fanotify() {
+        let verify = |drop_in: &str| {
+            let (_folder, unit) = with_drop_in(&runnable_unit(), drop_in);
+            run(
+                Command::new("systemd-analyze").args(["verify", "--recursive-errors=no"]).arg(&unit),
+                "systemd",
+            )
+        };
+        let text = project_text(FANOTIFY);
+        let output = verify(&text);
+        assert!(output.status.success(), "{}", said(&output));
+        assert_eq!(said(&output), "", "not a single warning");
+        // And it is read at all.
+        for (right, wrong) in [("SystemCallFilter=", "SytemCallFilter="), ("_mark\n", "_park\n")] {
+            assert_ne!(said(&verify(&text.replace(right, wrong))), "", "`{wrong}`");
+        }
+    }
+
+    /// The capability costs what it costs; the rest of the sandbox stands.
+    #[test]
+    fn the_drop_in_for_fanotify_opens_nothing_but_what_it_says() {
+        let (_folder, path) = with_drop_in(&project_text(UNIT), &project_text(FANOTIFY));
+        // 2.0 of 10, after 1.7 without it.
+        let output = run(
+            Command::new("systemd-analyze")
+                .args(["security", "--offline=true", "--threshold=25", "--no-pager"])
+                .arg(&path),
+            "systemd",
+        );
+        assert!(output.status.success(), "{}", said(&output));
+        let report = said(&output);
+        assert!(report.contains("\u{2717} CapabilityBoundingSet=~CAP_SYS_ADMIN"), "it is granted: {report}");
+    }
+
     #[test]
     fn the_unit_starts_the_daemon_as_it_wants_to_be_started() {
         let start = settings("ExecStart");

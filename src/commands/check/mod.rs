@@ -21,7 +21,11 @@ use crate::{
     },
     sink::push_notify,
     unix_socket,
-    watcher::{self, limits},
+    watcher::{
+        self,
+        choice::{self, Choice},
+        limits,
+    },
 };
 
 /// How many users of one kind of trouble are named.
@@ -64,7 +68,7 @@ struct SourceReport {
 #[derive(Serialize)]
 struct WatchReport {
     backend: &'static str,
-    why: &'static str,
+    why: String,
     watches_needed: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     watch_limit: Option<u64>,
@@ -248,18 +252,19 @@ impl Report {
     }
 
     fn watches(&mut self, config: &Config, listing: &Listing) {
-        let chosen = config.watch.backend;
-        let backend = watcher::resolve(chosen);
-        let why = match (chosen, backend) {
-            (Backend::Auto, Backend::Inotify) => "auto: the fastest on Linux",
-            (Backend::Auto, _) => "auto: what this system has",
-            _ => "set in the configuration",
-        };
         let mailboxes = match config.watch.mailboxes {
             WatchedMailboxes::All => listing.mailboxes.len(),
             WatchedMailboxes::Registered => self.registered(config, listing),
         };
         let needed = mailboxes * 2 + listing.folders.len();
+        let maildirs = (listing.mailboxes.len(), listing.mailboxes.iter().map(|(_, maildir)| maildir));
+        let Choice { backend, why } = choice::choose(config.watch.backend, needed, maildirs);
+        #[cfg(target_os = "linux")]
+        if config.watch.backend == Backend::Fanotify
+            && let Err(refusal) = watcher::fanotify::probe([])
+        {
+            self.problem(format!("the fanotify backend cannot be used: {refusal}"), refusal.hint());
+        }
         let limit = (backend == Backend::Inotify || cfg!(target_os = "linux") && backend == Backend::Notify)
             .then(limits::watch_limit)
             .flatten();

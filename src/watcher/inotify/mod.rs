@@ -33,12 +33,14 @@ pub struct Inotify {
     descriptor: AsyncFd<Arc<OwnedFd>>,
     /// Watch descriptors are given out in ascending order, and not again before 2^31 of them.
     targets: FxHashMap<i32, Target>,
+    /// How many of them are of mailboxes.
+    parts: usize,
     unknown: Unknown<i32>,
     buffer: Box<[u8]>,
 }
 
 /// Adds watches to the descriptor, from any thread.
-struct Armer {
+pub(super) struct Armer {
     descriptor: Arc<OwnedFd>,
     armings: Armings,
 }
@@ -53,9 +55,36 @@ impl Inotify {
         Ok(Self {
             descriptor: kernel_queue::register(descriptor)?,
             targets: FxHashMap::default(),
+            parts: 0,
             unknown: Unknown::new(),
             buffer: vec![0; BUFFER].into(),
         })
+    }
+
+    pub(super) fn own_armer(&self) -> Armer {
+        let armings = self.unknown.armings.clone();
+        Armer { descriptor: Arc::clone(self.descriptor.get_ref()), armings }
+    }
+
+    /// Is any mailbox watched, and not only what is above them?
+    pub(super) fn has_parts(&self) -> bool {
+        self.parts > 0
+    }
+
+    fn remove(&mut self, number: i32) -> Option<Target> {
+        let target = self.targets.remove(&number)?;
+        self.parts -= usize::from(matches!(target, Target::Part(..)));
+        Some(target)
+    }
+}
+
+impl Armer {
+    /// Watches a mount point, of which only the end of its mount is of interest.
+    pub(super) fn arm_mount_point(&self, path: &Path) -> io::Result<RawWatch> {
+        let underway = self.armings.begin();
+        let flags = WatchFlags::DELETE_SELF | WatchFlags::ONLYDIR | WatchFlags::MASK_ADD;
+        let number = inotify::add_watch(&self.descriptor, path, flags)?;
+        Ok(RawWatch { raw: Raw::Inotify(number), _underway: underway })
     }
 }
 
@@ -83,10 +112,7 @@ impl Arm for Armer {
 
 impl Watcher for Inotify {
     fn armer(&self) -> Arc<dyn Arm> {
-        Arc::new(Armer {
-            descriptor: Arc::clone(self.descriptor.get_ref()),
-            armings: self.unknown.armings.clone(),
-        })
+        Arc::new(self.own_armer())
     }
 
     fn adopt(&mut self, target: Target, watch: RawWatch) -> Result<Handle, ArmError> {
@@ -96,6 +122,7 @@ impl Watcher for Inotify {
             Some(_) => {}
             None => {
                 self.targets.insert(number, target);
+                self.parts += usize::from(matches!(target, Target::Part(..)));
                 self.unknown.adopted(&number, target);
             }
         }
@@ -112,7 +139,7 @@ impl Watcher for Inotify {
     }
 
     fn disarm(&mut self, Handle(number): Handle) {
-        if let Some(target) = self.targets.remove(&number) {
+        if let Some(target) = self.remove(number) {
             self.unknown.disarmed(target);
             // It fails when the kernel has dropped the watch already, which is what is wanted.
             let _ = inotify::remove_watch(self.descriptor.get_ref(), number);
@@ -128,7 +155,7 @@ impl Watcher for Inotify {
     }
 
     fn read(&mut self, each: &mut dyn FnMut(WatchEvent<'_>)) -> io::Result<Read> {
-        let Self { descriptor, targets, unknown, buffer } = self;
+        let Self { descriptor, targets, parts, unknown, buffer } = self;
         let mut any = unknown.tell(each);
         let (read, all) = kernel_queue::read(descriptor, buffer, LARGEST)?;
         any |= !read.is_empty();
@@ -145,12 +172,13 @@ impl Watcher for Inotify {
             };
             if is_gone {
                 targets.remove(&event.watch);
+                *parts -= usize::from(matches!(target, Target::Part(..)));
             }
             if let Some(seen) = translate(target, &event) {
                 each(seen);
             }
         }
-        Ok(Read { any, all })
+        Ok(Read { any, busy: any, all })
     }
 }
 

@@ -22,6 +22,13 @@ fn each_case_is_the_same_to_the_portable_backend() {
     check(|| what_each_case_is_to(Backend::Notify));
 }
 
+#[test]
+fn each_case_is_the_same_to_fanotify() {
+    if !crate::support::fanotify_is_refused() {
+        check(|| what_each_case_is_to(Backend::Fanotify));
+    }
+}
+
 fn what_each_case_is_to(backend: Backend) -> Vec<Mistake> {
     let site = Site::new();
     let dovecot = Dovecot::start(&site);
@@ -70,6 +77,13 @@ fn each_case_is_pushed_by_the_polling_backend() {
     check(|| what_is_pushed_by(Backend::Poll));
 }
 
+#[test]
+fn each_case_is_pushed_by_fanotify() {
+    if !crate::support::fanotify_is_refused() {
+        check(|| what_is_pushed_by(Backend::Fanotify));
+    }
+}
+
 fn what_is_pushed_by(backend: Backend) -> Vec<Mistake> {
     let site = Site::new();
     let dovecot = Dovecot::start(&site);
@@ -98,6 +112,7 @@ fn what_is_pushed_by(backend: Backend) -> Vec<Mistake> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Backend {
     Inotify,
+    Fanotify,
     /// The portable one; on Linux it sees what inotify sees.
     Notify,
     /// Sees which directory changed, and not what changed in it.
@@ -108,6 +123,7 @@ impl Backend {
     fn name(self) -> &'static str {
         match self {
             Self::Inotify => "inotify",
+            Self::Fanotify => "fanotify",
             Self::Notify => "notify",
             Self::Poll => "poll",
         }

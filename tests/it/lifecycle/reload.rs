@@ -132,7 +132,7 @@ fn many_users_come_and_go_under_deliveries() {
     let receiver = site.receiver();
     write("old", old);
     write("new", new);
-    let config = site.config().set("watch.sweep-interval", "off");
+    let config = site.config().set("watch.sweep-interval", "off").set_raw("debounce.catch-up-rate", "100000");
     let mut daemon = site.start(&config.clone().set("mailboxes.map-file", "old"));
 
     // Another file, since a change of the same one would be seen as soon as it is written.

@@ -63,3 +63,16 @@ pub(crate) fn with_20_watches() -> Vec<&'static str> {
     let script = "echo 20 > /proc/sys/user/max_inotify_watches && exec \"$@\"";
     vec!["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"]
 }
+
+/// Is this process not allowed to mark a file system? Then tests of the fanotify backend say so, and those of its refusal are all there is.
+#[cfg(target_os = "linux")]
+#[expect(clippy::print_stdout, reason = "a test that is left out says so")]
+pub(crate) fn fanotify_is_refused() -> bool {
+    match pushmaild::watcher::fanotify::probe([std::env::temp_dir().as_path()]) {
+        Ok(_) => false,
+        Err(refusal) => {
+            println!("not tested with fanotify: {refusal}");
+            true
+        }
+    }
+}

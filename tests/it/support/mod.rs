@@ -34,7 +34,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::apns::{Apns, apns_simulator};
-pub(crate) use self::cli::{Run, bound_by_modes, pushmaild, pushmaild_in, with_20_watches};
+pub(crate) use self::cli::{
+    Run, bound_by_modes, fanotify_is_refused, pushmaild, pushmaild_in, with_20_watches,
+};
 pub(crate) use self::config::Config;
 pub(crate) use self::daemon::{Daemon, Launch};
 pub(crate) use self::example::example;
