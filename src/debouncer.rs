@@ -11,6 +11,8 @@
 //! up: thus a burst of events costs one entry and no work on the heap. The other entries need no timer: nothing has to happen when
 //! their interval ends, so they go when somebody next comes by.
 
+mod clock;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque, hash_map::Entry},
@@ -19,6 +21,7 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
+use self::clock::{Clock, Moment, Span};
 use crate::{classifier::Kind, mailbox::MailboxId};
 
 /// The three lengths of time, as `[debounce]` has them.
@@ -45,45 +48,61 @@ pub struct MailboxReady {
     pub events: u32,
 }
 
-/// What waits for one mailbox.
+/// What waits for one mailbox: 28 bytes, since after an outage, or in a storm, there are hundreds of thousands.
 ///
 /// Invariant: `timer` is the time of an entry in the heap, and no later than [`State::due`].
 #[derive(Debug, Default)]
 struct State {
     /// The end of the interval that the last new-mail push began.
-    quiet_until: Option<Instant>,
-    first: Option<Instant>,
-    first_change: Option<Instant>,
-    last_change: Option<Instant>,
-    new_mail: bool,
+    quiet_until: Option<Moment>,
+    first: Option<Moment>,
+    first_change: Option<Moment>,
+    last_change: Option<Moment>,
+    timer: Option<Moment>,
     events: u32,
-    timer: Option<Instant>,
+    new_mail: bool,
+}
+
+/// The [`Intervals`] as the clock has them.
+#[derive(Clone, Copy, Debug)]
+struct Spans {
+    new_mail: Span,
+    change_quiet: Span,
+    change_max_wait: Span,
 }
 
 /// The pending mailboxes and their timers.
 #[derive(Debug)]
 pub struct Debouncer {
-    intervals: Intervals,
+    spans: Spans,
+    clock: Clock,
     states: FxHashMap<MailboxId, State>,
-    timers: BinaryHeap<Reverse<(Instant, MailboxId)>>,
+    timers: BinaryHeap<Reverse<(Moment, MailboxId)>>,
     /// Ends of the intervals that new-mail pushes began, in order unless the intervals were changed meanwhile.
-    cooling: VecDeque<(Instant, MailboxId)>,
+    cooling: VecDeque<(Moment, MailboxId)>,
 }
 
 impl Debouncer {
     /// Nothing pending.
     #[must_use]
     pub fn new(intervals: Intervals) -> Self {
-        Self { intervals, states: FxHashMap::default(), timers: BinaryHeap::new(), cooling: VecDeque::new() }
+        Self {
+            spans: intervals.into(),
+            clock: Clock::default(),
+            states: FxHashMap::default(),
+            timers: BinaryHeap::new(),
+            cooling: VecDeque::new(),
+        }
     }
 
     /// New lengths of time, for what comes from now on; a timer that runs is corrected when it comes up.
     pub fn set_intervals(&mut self, intervals: Intervals) {
-        self.intervals = intervals;
+        self.spans = intervals.into();
     }
 
     /// Notes an event. Returns the push if it is to go out at once.
     pub fn note(&mut self, mailbox: MailboxId, kind: Kind, now: Instant) -> Option<MailboxReady> {
+        let now = self.moment(now);
         self.drop_cooled(now);
         let state = self.states.entry(mailbox).or_default();
         state.first.get_or_insert(now);
@@ -100,8 +119,10 @@ impl Debouncer {
 
     /// Pushes a mailbox at once, with what waits for it: somebody else knows that it is time.
     pub fn push_now(&mut self, mailbox: MailboxId, kind: Kind, now: Instant) -> MailboxReady {
+        let moment = self.moment(now);
+        let clock = &self.clock;
         let waiting = self.states.get_mut(&mailbox).and_then(|state| {
-            let ready = state.ready(mailbox);
+            let ready = state.ready(mailbox, clock);
             state.reset();
             ready
         });
@@ -115,7 +136,7 @@ impl Debouncer {
         };
         if ready.kind == Kind::NewMail {
             // As after any other push for new mail, the next one waits for its interval.
-            self.begin_interval(mailbox, now);
+            self.begin_interval(mailbox, moment);
         }
         ready
     }
@@ -123,11 +144,15 @@ impl Debouncer {
     /// When [`Self::pop_due`] may have something next. Earlier than needed at times, never later.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((time, _))| *time)
+        self.timers.peek().map(|Reverse((time, _))| self.clock.instant(*time))
     }
 
     /// The next push whose time has come.
     pub fn pop_due(&mut self, now: Instant) -> Option<MailboxReady> {
+        if self.timers.is_empty() {
+            return None;
+        }
+        let now = self.moment(now);
         while let Some(&Reverse((time, mailbox))) = self.timers.peek() {
             if time > now {
                 return None;
@@ -150,7 +175,7 @@ impl Debouncer {
         self.timers.clear();
         self.cooling.clear();
         let mut ready: Vec<_> =
-            self.states.drain().filter_map(|(mailbox, state)| state.ready(mailbox)).collect();
+            self.states.drain().filter_map(|(mailbox, state)| state.ready(mailbox, &self.clock)).collect();
         ready.sort_unstable_by_key(|ready| ready.since);
         ready
     }
@@ -179,14 +204,14 @@ impl Debouncer {
     }
 
     /// Pushes a mailbox if its time has come, else sees that a timer runs for it.
-    fn settle(&mut self, mailbox: MailboxId, now: Instant) -> Option<MailboxReady> {
+    fn settle(&mut self, mailbox: MailboxId, now: Moment) -> Option<MailboxReady> {
         let state = self.states.get_mut(&mailbox)?;
-        let ready = match state.due(&self.intervals) {
+        let ready = match state.due(&self.spans) {
             Some(due) if due <= now => {
-                let ready = state.ready(mailbox);
+                let ready = state.ready(mailbox, &self.clock);
                 state.reset();
                 if let Some(MailboxReady { kind: Kind::NewMail, .. }) = ready {
-                    let until = now + self.intervals.new_mail;
+                    let until = now.after(self.spans.new_mail);
                     state.quiet_until = Some(until);
                     self.cooling.push_back((until, mailbox));
                 }
@@ -194,7 +219,7 @@ impl Debouncer {
             }
             _ => None,
         };
-        let due = state.due(&self.intervals);
+        let due = state.due(&self.spans);
         if let Some(next) = due
             && state.timer.is_none_or(|timer| next < timer)
         {
@@ -203,19 +228,44 @@ impl Debouncer {
         }
         if due.is_none() && state.quiet_until.is_none_or(|until| until <= now) {
             self.states.remove(&mailbox);
+            self.shrink();
         }
         ready
     }
 
-    fn begin_interval(&mut self, mailbox: MailboxId, now: Instant) {
-        let until = now + self.intervals.new_mail;
+    /// After a storm the memory goes back.
+    fn shrink(&mut self) {
+        if self.states.is_empty() && self.states.capacity() > 1024 {
+            self.states = FxHashMap::default();
+            self.timers = BinaryHeap::new();
+            self.cooling = VecDeque::new();
+        }
+    }
+
+    /// The time as the clock has it. Once in some weeks the clock begins anew.
+    fn moment(&mut self, now: Instant) -> Moment {
+        if let Some(passed) = self.clock.renew(now) {
+            let earlier = |time: &mut Option<Moment>| *time = time.map(|time| time.before(passed));
+            for state in self.states.values_mut() {
+                let State { quiet_until, first, first_change, last_change, timer, .. } = state;
+                [quiet_until, first, first_change, last_change, timer].into_iter().for_each(earlier);
+            }
+            self.timers =
+                self.timers.drain().map(|Reverse((time, id))| Reverse((time.before(passed), id))).collect();
+            self.cooling.iter_mut().for_each(|(time, _)| *time = time.before(passed));
+        }
+        self.clock.moment(now)
+    }
+
+    fn begin_interval(&mut self, mailbox: MailboxId, now: Moment) {
+        let until = now.after(self.spans.new_mail);
         self.states.entry(mailbox).or_default().quiet_until = Some(until);
         self.cooling.push_back((until, mailbox));
     }
 
     /// Drops entries whose interval is over and that have nothing pending: two at most, so that no event pays for many, and
     /// still more than an event adds.
-    fn drop_cooled(&mut self, now: Instant) {
+    fn drop_cooled(&mut self, now: Moment) {
         for _ in 0..2 {
             if self.cooling.front().is_none_or(|(until, _)| *until > now) {
                 return;
@@ -226,29 +276,40 @@ impl Debouncer {
                 && entry.get().quiet_until.is_none_or(|until| until <= now)
             {
                 entry.remove();
+                self.shrink();
             }
+        }
+    }
+}
+
+impl From<Intervals> for Spans {
+    fn from(Intervals { new_mail, change_quiet, change_max_wait }: Intervals) -> Self {
+        Self {
+            new_mail: new_mail.into(),
+            change_quiet: change_quiet.into(),
+            change_max_wait: change_max_wait.into(),
         }
     }
 }
 
 impl State {
     /// When the push is due; nothing when nothing is pending.
-    fn due(&self, intervals: &Intervals) -> Option<Instant> {
+    fn due(&self, spans: &Spans) -> Option<Moment> {
         let first = self.first?;
         let changes = self
             .first_change
             .zip(self.last_change)
-            .map(|(first, last)| (last + intervals.change_quiet).min(first + intervals.change_max_wait));
+            .map(|(first, last)| last.after(spans.change_quiet).min(first.after(spans.change_max_wait)));
         let new_mail = self.new_mail.then(|| self.quiet_until.unwrap_or(first).max(first));
         // Both may wait; the earlier one takes the other along.
         [changes, new_mail].into_iter().flatten().min()
     }
 
-    fn ready(&self, mailbox: MailboxId) -> Option<MailboxReady> {
+    fn ready(&self, mailbox: MailboxId, clock: &Clock) -> Option<MailboxReady> {
         Some(MailboxReady {
             mailbox,
             kind: if self.new_mail { Kind::NewMail } else { Kind::Change },
-            since: self.first?,
+            since: clock.instant(self.first?),
             events: self.events,
         })
     }
