@@ -34,12 +34,27 @@ pub(super) fn look(jobs: &mut Jobs, pipeline: &mut Pipeline, watching: &Watching
     }
 }
 
-/// Hands to the planner what a job saw, unless the mailbox is no more.
-pub(super) fn judge(looks: Vec<(Look, PathBuf)>, pipeline: &mut Pipeline, now: Instant) {
+/// Hands to the planner what a job saw, unless the mailbox is no more. Returns mailboxes to be armed: their directories are others than
+/// those that are watched, or are there again and watched by nobody.
+pub(super) fn judge(
+    looks: Vec<(Look, PathBuf)>,
+    pipeline: &mut Pipeline,
+    watching: &Watching,
+    now: Instant,
+) -> Vec<MailboxId> {
+    let mut unwatched = Vec::new();
     for (look, maildir) in looks {
-        let is_there = pipeline.map.maildir(look.order.mailbox) == Some(&*maildir);
+        let id = look.order.mailbox;
+        let is_there = pipeline.map.maildir(id) == Some(&*maildir);
+        if is_there
+            && look.parts.iter().zip(watching.armed_parts(id)).any(|(part, armed)| part.is_ok() && !armed)
+        {
+            unwatched.push(id);
+        }
         pipeline.planner.looked(look, is_there, now);
     }
+    unwatched.extend(pipeline.planner.take_elsewhere());
+    unwatched
 }
 
 /// Folders were made, moved, removed or put in the place of others: the mailboxes in them, to be compared.

@@ -391,8 +391,8 @@ impl Upkeep {
     ) {
         match done {
             Done::Looks { looks, .. } => {
-                comparison::judge(looks, pipeline, now);
-                self.arm_anew(pipeline.planner.take_elsewhere());
+                let to_arm = comparison::judge(looks, pipeline, watching, now);
+                self.arm_anew(to_arm);
             }
             Done::Armed { mailboxes, .. } => self.adopt(mailboxes, watching, pipeline, now),
             Done::Below(listings) => {
