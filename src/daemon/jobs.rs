@@ -10,7 +10,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::watching::{ArmedPart, Armers};
+use super::arming::{ArmedPart, Armers};
 use crate::{
     mailbox::{
         MailboxId, MailboxMap, Replacement,

@@ -7,7 +7,10 @@
 //!                                         network.rs ─→ told.rs (another thread: devices, hints)
 //! ```
 
+mod above;
+mod arming;
 mod comparison;
+mod errands;
 mod error;
 mod jobs;
 mod keeper;
@@ -43,11 +46,12 @@ use crate::{
 
 pub use self::error::DaemonError;
 use self::{
+    errands::Errand,
     jobs::{Done, Why},
     keeper::{Keeper, Kept},
     network::{FromNetwork, Network, OpenRegistry, open_registry},
     pipeline::{Pipeline, Sinks},
-    upkeep::{Errand, Upkeep},
+    upkeep::Upkeep,
     watching::Watching,
 };
 

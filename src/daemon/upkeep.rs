@@ -11,7 +11,7 @@ use std::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    comparison::{self, kind_of_change},
+    comparison,
     jobs::{self, CHUNK, Done, Jobs, ToArm, Why},
     keeper::Keeper,
     pipeline::Pipeline,
@@ -19,7 +19,6 @@ use super::{
     watching::Watching,
 };
 use crate::{
-    classifier::Kind,
     mailbox::{
         MailboxId, Replacement,
         listing::{Listing, Notice},
@@ -28,8 +27,6 @@ use crate::{
     maildir::Part,
     planner::{self, Arrival},
     sink::apns::ApnsSink,
-    stamp::Stamp,
-    watcher::ParentId,
 };
 
 /// What is made and removed over and over by somebody is armed so many times, and then left to the sweep.
@@ -37,24 +34,9 @@ const TRIES: u8 = 4;
 /// Mailboxes forgotten in one go, before events and timers get their turn: a millisecond or two.
 const PIECE: usize = 500;
 /// A map file is read this long after the last sign that somebody writes it.
-const MAP_FILE_QUIET: Duration = Duration::from_millis(300);
+pub(super) const MAP_FILE_QUIET: Duration = Duration::from_millis(300);
 /// Notices logged one by one.
 const NOTICES_LOGGED: usize = 10;
-
-/// Something that events told and that is dealt with after the read.
-#[derive(Debug)]
-pub(super) enum Errand {
-    /// A watch of a mailbox is gone.
-    Lost(MailboxId, Part),
-    /// A directory changed, and at most it is known whether something arrived in it, and what a look saw then.
-    Touched { part: (MailboxId, Part), arrived: Option<bool>, seen: Option<Stamp> },
-    /// The watch of a parent is gone.
-    ParentLost(ParentId),
-    /// A parent changed, and nobody knows how.
-    ParentTouched(ParentId),
-    /// Something happened to an entry of a parent. `is_new`: there cannot have been another one in its place.
-    InParent { parent: ParentId, name: Vec<u8>, is_new: bool },
-}
 
 /// A mailbox that is to be armed.
 struct Arming {
@@ -75,7 +57,7 @@ pub(super) struct Upkeep {
     /// Are they being read, or is the map being compared with what they said?
     reading_runs: bool,
     reading_took: Duration,
-    new_folders: Vec<PathBuf>,
+    pub(super) new_folders: Vec<PathBuf>,
     /// One job for new folders at a time: a disk that does not answer holds up one thread, and the folders wait as a list.
     new_folders_read: bool,
     remapping: Remapping,
@@ -157,7 +139,7 @@ impl Upkeep {
         !self.to_arm.is_empty() && self.arrival.is_some() && !self.remapping.is_forgetting()
     }
 
-    fn read_sources(&mut self, at: Instant, why: Why) {
+    pub(super) fn read_sources(&mut self, at: Instant, why: Why) {
         self.reading = Some(match self.reading {
             Some((earlier, reason)) => (earlier.min(at), reason.max(why)),
             None => (at, why),
@@ -307,72 +289,7 @@ impl Upkeep {
         self.sweep(planner::Why::Overflow, watching, pipeline, now);
     }
 
-    /// Deals with what the last read told beside events of mailboxes.
-    pub(super) fn run_errands(
-        &mut self,
-        errands: Vec<Errand>,
-        watching: &mut Watching,
-        pipeline: &mut Pipeline,
-        now: Instant,
-    ) {
-        let mut changed_folders = HashSet::new();
-        for errand in errands {
-            match errand {
-                Errand::Lost(id, part) => {
-                    watching.lost(id, part);
-                    self.arm_anew([id]);
-                }
-                Errand::Touched { part: (id, part), arrived, seen } => {
-                    let Some(maildir) = pipeline.map.maildir(id) else { continue };
-                    let kind = match (part, arrived) {
-                        (Part::New, Some(true)) => Kind::NewMail,
-                        (Part::New, None) => kind_of_change(part, &maildir.join(part.dir_name())),
-                        _ => Kind::Change,
-                    };
-                    pipeline.changed((id, part), kind, seen, now);
-                }
-                Errand::ParentTouched(id) => {
-                    if let Some((path, waited, holds_users, has_map_file)) = watching.all_in_parent(id) {
-                        self.arm_anew(waited);
-                        if holds_users {
-                            changed_folders.insert((path.clone(), false));
-                            self.new_folders.push(path);
-                        }
-                        if has_map_file {
-                            self.read_sources(now + MAP_FILE_QUIET, Why::Changed);
-                        }
-                    }
-                }
-                Errand::ParentLost(id) => {
-                    if let Some((path, waited, has_more)) = watching.parent_lost(id) {
-                        self.arm_anew(waited);
-                        changed_folders.insert((path, false));
-                        if has_more {
-                            self.read_sources(now + MAP_FILE_QUIET, Why::Changed);
-                        }
-                    }
-                }
-                Errand::InParent { parent, name, is_new } => {
-                    let Some(about) = watching.in_parent(parent, &name) else { continue };
-                    self.arm_anew(about.waited);
-                    if about.is_map_file {
-                        self.read_sources(now + MAP_FILE_QUIET, Why::Changed);
-                    }
-                    if about.is_folder_of_user {
-                        changed_folders.insert((about.path.clone(), is_new));
-                        self.new_folders.push(about.path);
-                    }
-                }
-            }
-        }
-        if !changed_folders.is_empty() {
-            let below = comparison::mailboxes_below(changed_folders, &self.sources, &pipeline.map);
-            pipeline.planner.compare(below.into_iter(), planner::Why::Sweep);
-        }
-        self.read_new_folders();
-    }
-
-    fn read_new_folders(&mut self) {
+    pub(super) fn read_new_folders(&mut self) {
         if !self.new_folders_read && !self.new_folders.is_empty() {
             self.new_folders_read = true;
             self.new_folders.sort_unstable();

@@ -3,18 +3,16 @@
 //! The order is always: arm, then look. What came before the watch is found by the look, and what comes after it by the watch.
 
 use std::{
-    ffi::OsStr,
     io,
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use tracing::{debug, error, info, warn};
 
 use super::{
-    jobs::{self, see},
+    arming::{ArmedPart, Armers},
+    jobs,
     parents::Parents,
 };
 use crate::{
@@ -22,10 +20,9 @@ use crate::{
     mailbox::MailboxId,
     maildir::Part,
     path_access,
-    planner::{Arrival, Planner, Seen, Unseen},
-    stamp::Stamp,
+    planner::{Arrival, Planner, Unseen},
     watcher::{
-        self, Arm, ArmError, Handle, ParentId, RawWatch, Read, Role, Target, WatchEvent, Watcher,
+        self, ArmError, Handle, RawWatch, Read, Target, WatchEvent, Watcher,
         choice::{self, Choice},
         limits,
         poll::Poller,
@@ -44,61 +41,10 @@ pub(super) struct Armed {
 
 /// A mailbox.
 #[derive(Clone, Copy, Debug, Default)]
-struct Slot {
+pub(super) struct Slot {
     parts: [Option<Armed>; 2],
-    waits: bool,
+    pub(super) waits: bool,
     in_trouble: bool,
-}
-
-/// What a thread found of one directory that it was to arm.
-pub(super) enum ArmedPart {
-    /// It is watched already, and is still what was watched.
-    Same(Result<Seen, Unseen>),
-    /// It is watched already, and something else is there now.
-    Other,
-    /// It is armed, and was looked at after that.
-    New { watch: RawWatch, polled: bool, seen: Result<Seen, Unseen> },
-    /// It could not be armed.
-    Failed(ArmError),
-}
-
-/// What threads arm with.
-#[derive(Clone)]
-pub(super) struct Armers {
-    primary: Arc<dyn Arm>,
-    /// For what the primary backend has no room for.
-    fallback: Arc<dyn Arm>,
-    primary_polls: bool,
-}
-
-impl Armers {
-    /// Arms a directory, unless it is what is watched already.
-    pub(super) fn arm(&self, part: Part, directory: &Path, known: Option<Stamp>, armed: bool) -> ArmedPart {
-        if armed {
-            let seen = see(part, directory, known);
-            let is_same = match (&seen, known) {
-                (Ok(seen), Some(known)) => seen.stamp.same_directory(&known),
-                (Err(unseen), _) => *unseen == Unseen::Unknown,
-                (Ok(_), None) => false,
-            };
-            return if is_same { ArmedPart::Same(seen) } else { ArmedPart::Other };
-        }
-        let role = Role::Part(part);
-        let (watch, polled) = match self.primary.arm(role, directory) {
-            Ok(watch) => (watch, self.primary_polls),
-            Err(ArmError::Limit) => match self.fallback.arm(role, directory) {
-                Ok(watch) => (watch, true),
-                Err(error) => return ArmedPart::Failed(error),
-            },
-            Err(error) => return ArmedPart::Failed(error),
-        };
-        let mut seen = see(part, directory, known);
-        // The poller tells of what comes after its own look, which was before this one.
-        if let (Ok(seen), Some(first)) = (&mut seen, watch.first_look()) {
-            seen.stamp = first;
-        }
-        ArmedPart::New { watch, polled, seen }
-    }
 }
 
 /// How much is watched.
@@ -117,8 +63,8 @@ pub(super) struct Watching {
     /// For what the primary backend has no room for.
     pub(super) fallback: Poller,
     primary_polls: bool,
-    slots: Vec<Slot>,
-    parents: Parents,
+    pub(super) slots: Vec<Slot>,
+    pub(super) parents: Parents,
     troubles: usize,
     limit_reached: bool,
     limit_logged: bool,
@@ -228,7 +174,6 @@ impl Watching {
                 },
                 ArmedPart::Failed(ArmError::Missing) => again |= !self.await_directory(id, &directory()),
                 ArmedPart::Failed(error) => {
-                    self.limit_reached |= matches!(error, ArmError::Limit);
                     self.trouble(id, &directory(), &error, was_in_trouble);
                 }
             }
@@ -275,7 +220,7 @@ impl Watching {
         Ok(())
     }
 
-    fn arm(&mut self, target: Target, directory: &Path) -> Result<Armed, ArmError> {
+    pub(super) fn arm(&mut self, target: Target, directory: &Path) -> Result<Armed, ArmError> {
         match self.primary.arm(target, directory) {
             Ok(handle) => Ok(Armed { handle, polled: self.primary_polls }),
             Err(ArmError::Limit) => {
@@ -287,7 +232,7 @@ impl Watching {
         }
     }
 
-    fn disarm(&mut self, armed: Armed) {
+    pub(super) fn disarm(&mut self, armed: Armed) {
         if armed.polled && !self.primary_polls {
             self.fallback.disarm(armed.handle);
         } else {
@@ -295,114 +240,9 @@ impl Watching {
         }
     }
 
-    /// Watches the nearest directory that exists for the next one to appear. False if the directory has appeared meanwhile.
-    fn await_directory(&mut self, id: MailboxId, directory: &Path) -> bool {
-        for _ in 0..4 {
-            let below_and_above = directory.ancestors().zip(directory.ancestors().skip(1));
-            let Some((missing, parent)) = below_and_above.into_iter().find(|(_, above)| above.is_dir())
-            else {
-                break;
-            };
-            let Some(name) = missing.file_name() else { break };
-            match self.watch_parent(parent) {
-                Ok(parent) => self.parents.expect(parent, name, id),
-                Err(error) => {
-                    debug!(
-                        directory = %parent.display(), %error,
-                        "cannot wait for a Maildir in `{}`: {error}; the sweep will find it", parent.display()
-                    );
-                }
-            }
-            self.set_waits(id, true);
-            if directory.symlink_metadata().is_ok() {
-                return false;
-            }
-            // It may have been made just before the watch; then the next one is waited for.
-            if missing.symlink_metadata().is_err() {
-                break;
-            }
-        }
-        true
-    }
-
-    fn set_waits(&mut self, id: MailboxId, waits: bool) {
+    pub(super) fn set_waits(&mut self, id: MailboxId, waits: bool) {
         let before = std::mem::replace(&mut self.slots[id.index()].waits, waits);
         self.waiting = self.waiting + usize::from(waits) - usize::from(before);
-    }
-
-    fn watch_parent(&mut self, path: &Path) -> Result<ParentId, ArmError> {
-        let id = self.parents.id_of(path);
-        if self.parents.get(id).is_some_and(|parent| parent.armed.is_some()) {
-            return Ok(id);
-        }
-        match self.arm(Target::Parent(id), path) {
-            Ok(armed) => {
-                if let Some(parent) = self.parents.get_mut(id) {
-                    parent.armed = Some(armed);
-                }
-                Ok(id)
-            }
-            // The same directory by another path: whoever has the watch gets the events of both.
-            Err(ArmError::Shared(Target::Parent(other))) => {
-                self.parents.remove(id);
-                Ok(other)
-            }
-            Err(error) => {
-                self.parents.remove(id);
-                Err(error)
-            }
-        }
-    }
-
-    /// Watches a directory whose folders are those of users or domains. False if it has changed since `seen`, or may have.
-    pub(super) fn watch_folder_of_users(&mut self, path: &Path, seen: Option<&Stamp>) -> bool {
-        let id = self.parents.id_of(path);
-        if self.parents.get(id).is_some_and(|parent| parent.holds_users && parent.armed.is_some()) {
-            return true;
-        }
-        // The watch of the same directory under another path was there before the look.
-        let mut is_shared = false;
-        match self.watch_parent(path) {
-            Ok(watched) => {
-                is_shared = watched != id;
-                if let Some(parent) = self.parents.get_mut(watched) {
-                    parent.holds_users = true;
-                }
-            }
-            Err(ArmError::Missing) => {}
-            Err(error) => {
-                warn!(
-                    directory = %path.display(), %error,
-                    "cannot watch `{}`: {error}; new users in it are found by the sweep only", path.display()
-                );
-                return true;
-            }
-        }
-        match (Stamp::look(path), seen) {
-            (Ok(now), Some(seen)) => now == *seen && (is_shared || !seen.is_racy()),
-            (Ok(_), None) => is_shared,
-            (Err(_), _) => false,
-        }
-    }
-
-    /// Watches the directory of a map file.
-    pub(super) fn watch_map_file(&mut self, file: &Path) {
-        let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return };
-        match self.watch_parent(folder) {
-            Ok(id) => {
-                if let Some(parent) = self.parents.get_mut(id)
-                    && !parent.map_files.iter().any(|known| known == name)
-                {
-                    parent.map_files.push(name.to_owned());
-                }
-            }
-            Err(error) => {
-                warn!(
-                    file = %file.display(), %error,
-                    "cannot watch for changes of the map file `{}`: {error}; the sweep will find them", file.display()
-                );
-            }
-        }
     }
 
     /// Ends the watches of a mailbox.
@@ -420,37 +260,6 @@ impl Watching {
         if let Some(armed) = slot.parts[part as usize].take() {
             self.disarm(armed);
         }
-    }
-
-    /// The same for a parent. Returns its path, the mailboxes that waited in it, and whether it had users or map files.
-    pub(super) fn parent_lost(&mut self, id: ParentId) -> Option<(PathBuf, Vec<MailboxId>, bool)> {
-        let waiting = self.parents.all_awaiting(id);
-        let parent = self.parents.remove(id)?;
-        if let Some(armed) = parent.armed {
-            self.disarm(armed);
-        }
-        Some((parent.path, waiting, parent.holds_users || !parent.map_files.is_empty()))
-    }
-
-    /// What a change of a parent may be about when nobody knows of which entry: its path, the mailboxes that waited, whether it holds
-    /// users, and whether it holds a map file.
-    pub(super) fn all_in_parent(&mut self, id: ParentId) -> Option<(PathBuf, Vec<MailboxId>, bool, bool)> {
-        let waited = self.parents.all_awaiting(id);
-        let parent = self.parents.get(id)?;
-        Some((parent.path.clone(), waited, parent.holds_users, !parent.map_files.is_empty()))
-    }
-
-    /// What something that happened to `name` in a parent is about.
-    pub(super) fn in_parent(&mut self, id: ParentId, name: &[u8]) -> Option<InParent> {
-        let name = OsStr::from_bytes(name);
-        let waited = self.parents.appeared(id, name);
-        let parent = self.parents.get(id)?;
-        Some(InParent {
-            waited,
-            path: parent.path.join(name),
-            is_folder_of_user: parent.holds_users,
-            is_map_file: parent.map_files.iter().any(|file| file == name),
-        })
     }
 
     /// The mailboxes of which something could not be watched.
@@ -474,38 +283,6 @@ impl Watching {
     pub(super) fn is_polled(&self, id: MailboxId, part: Part) -> bool {
         let slot = self.slots.get(id.index());
         slot.and_then(|slot| slot.parts[part as usize]).is_some_and(|armed| armed.polled)
-    }
-
-    /// Drops watches of parents in which nobody waits for anything any more.
-    pub(super) fn drop_unused_parents(&mut self) {
-        let slots = &self.slots;
-        for id in self.parents.unused(|mailbox| slots.get(mailbox.index()).is_some_and(|slot| slot.waits)) {
-            if let Some(armed) = self.parents.remove(id).and_then(|parent| parent.armed) {
-                self.disarm(armed);
-            }
-        }
-    }
-
-    /// Sees to it that each parent's watch is on what is at its path now. Returns the paths where that is another directory
-    /// than before.
-    pub(super) fn renew_parents(&mut self) -> Vec<PathBuf> {
-        let ids: Vec<_> = self.parents.ids().collect();
-        ids.into_iter().filter_map(|id| self.renew_parent(id)).collect()
-    }
-
-    fn renew_parent(&mut self, id: ParentId) -> Option<PathBuf> {
-        let parent = self.parents.get(id)?;
-        let (path, old) = (parent.path.clone(), parent.armed);
-        // Arming again what is armed already gives the same handle.
-        let new = self.arm(Target::Parent(id), &path).ok();
-        if new == old {
-            return None;
-        }
-        if let Some(old) = old {
-            self.disarm(old);
-        }
-        self.parents.get_mut(id)?.armed = new;
-        Some(path)
     }
 
     fn trouble(&mut self, id: MailboxId, directory: &Path, error: &ArmError, was_in_trouble: bool) {
@@ -571,17 +348,4 @@ impl Watching {
         }
         counts
     }
-}
-
-/// What something in a parent is about.
-#[derive(Debug)]
-pub(super) struct InParent {
-    /// Mailboxes that waited for it.
-    pub(super) waited: Vec<MailboxId>,
-    /// Its path.
-    pub(super) path: PathBuf,
-    /// Could it be the folder of a user or a domain?
-    pub(super) is_folder_of_user: bool,
-    /// Is it a map file?
-    pub(super) is_map_file: bool,
 }
