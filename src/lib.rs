@@ -10,6 +10,7 @@
 //! `maildir`, `classifier`, `debouncer`, `proto`, `backoff` and the grammar parts of `mailbox` are pure: no I/O, and time is a
 //! parameter. ARCHITECTURE.md walks through a delivery, a reload and an overflow.
 
+pub mod allocator;
 pub mod backoff;
 pub mod classifier;
 pub mod cli;
@@ -20,6 +21,7 @@ pub mod debouncer;
 pub mod exit_code;
 #[doc(hidden)]
 pub mod fuzzing;
+mod growth;
 pub mod handover;
 pub mod instance_lock;
 pub mod listener;

@@ -34,6 +34,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::{
+    allocator,
     classifier::Op,
     config::{Config, NO_RECORDS, WatchedMailboxes},
     instance_lock::InstanceLock,
@@ -69,6 +70,7 @@ const START_PROGRESS: Duration = Duration::from_secs(5);
 /// # Errors
 /// If it cannot start, or its backend breaks.
 pub fn run(path: &Path) -> Result<(), DaemonError> {
+    allocator::set_up();
     let config = Config::load(path)?;
     if config.push_notify.is_none() && config.apns.is_none() {
         return Err(DaemonError::NoSink(config.path));
@@ -322,6 +324,8 @@ impl Daemon {
         if self.ready_owed && is_known && self.upkeep.is_settled() {
             self.ready_owed = false;
             self.ready(now);
+            // A listing is large, and gone.
+            allocator::give_back();
         }
     }
 

@@ -257,6 +257,7 @@ impl Upkeep {
             }
         }
         if self.to_arm.is_empty() && !self.jobs.is_arming() {
+            self.to_arm = VecDeque::new();
             watching.end_of_round();
         }
         // Two names turned out to lead to one Maildir; when the map is read again they become one mailbox.

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     config::Backend,
+    growth,
     mailbox::MailboxId,
     maildir::Part,
     path_access,
@@ -146,9 +147,7 @@ impl Watching {
         planner: &mut Planner,
         now: Instant,
     ) -> bool {
-        if self.slots.len() <= id.index() {
-            self.slots.resize(id.index() + 1, Slot::default());
-        }
+        growth::at_least(&mut self.slots, id.index() + 1, Slot::default());
         let was_in_trouble = std::mem::take(&mut self.slots[id.index()].in_trouble);
         self.set_waits(id, false);
         let mut again = false;

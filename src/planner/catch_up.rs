@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{classifier::Kind, mailbox::MailboxId};
+use crate::{classifier::Kind, growth, mailbox::MailboxId};
 
 /// Pushes go out in groups of as many as are due in this time.
 const STEP: Duration = Duration::from_millis(20);
@@ -37,9 +37,7 @@ impl CatchUp {
 
     /// Adds a mailbox, or joins what it is told to what it is to be told already.
     pub(super) fn add(&mut self, id: MailboxId, kind: Kind) {
-        if self.kinds.len() <= id.index() {
-            self.kinds.resize(id.index() + 1, None);
-        }
+        growth::at_least(&mut self.kinds, id.index() + 1, None);
         let waiting = &mut self.kinds[id.index()];
         if waiting.is_none() {
             self.queue.push_back(id);

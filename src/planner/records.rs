@@ -5,6 +5,7 @@
 //! may be stored as soon as nothing of its mailbox is pending. 40 bytes a mailbox, for there are a million.
 
 use crate::{
+    growth,
     mailbox::MailboxId,
     maildir::Part,
     stamp::{Stamp, Stamps},
@@ -118,9 +119,7 @@ impl Records {
     }
 
     fn record(&mut self, id: MailboxId) -> &mut Record {
-        if self.records.len() <= id.index() {
-            self.records.resize(id.index() + 1, Record::default());
-        }
+        growth::at_least(&mut self.records, id.index() + 1, Record::default());
         &mut self.records[id.index()]
     }
 

@@ -87,8 +87,8 @@ impl SqliteStore {
         let mut store = Self { path: path.to_owned(), connection, data_version: 0, file: inode(path).ok() };
         if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
             // FULL: a commit is on disk when it returns, and not only safe from a crash of ours.
-            let pragmas =
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000;";
+            let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000; \
+                 PRAGMA cache_size = -1024;";
             store.sql(|connection| connection.execute_batch(pragmas))?;
         }
         store.data_version = store.read_data_version()?;
@@ -254,6 +254,10 @@ impl Store for SqliteStore {
             while let Some(row) = rows.next()? {
                 visit(row.get_ref(0)?.as_blob()?, [stamp(row, 1)?, stamp(row, 4)?]);
             }
+            drop(rows);
+            drop(statement);
+            // Nobody reads them again.
+            connection.release_memory()?;
             Ok(true)
         })
     }

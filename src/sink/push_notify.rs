@@ -14,6 +14,7 @@ use crate::{
     backoff::Backoff,
     config::PushNotify,
     debouncer::MailboxReady,
+    growth,
     mailbox::{MailboxId, MailboxMap, Username},
     proto::push_notify::{Dialect, Message},
 };
@@ -36,9 +37,7 @@ struct Waiting {
 
 impl Waiting {
     fn insert(&mut self, mailbox: MailboxId) {
-        if self.wanted.len() <= mailbox.index() {
-            self.wanted.resize(mailbox.index() + 1, false);
-        }
+        growth::at_least(&mut self.wanted, mailbox.index() + 1, false);
         if !std::mem::replace(&mut self.wanted[mailbox.index()], true) {
             self.queue.push_back(mailbox);
             self.count += 1;

@@ -49,6 +49,19 @@ pub enum Role {
 }
 
 impl Target {
+    /// A mailbox's directory in four bytes. None for what is no mailbox's, or for a mailbox beyond two billion.
+    pub(crate) fn pack(self) -> Option<u32> {
+        match self {
+            Self::Part(id, part) => id.0.checked_mul(2).map(|twice| twice | part as u32),
+            Self::Parent(_) => None,
+        }
+    }
+
+    pub(crate) fn unpack(packed: u32) -> Self {
+        let part = if packed & 1 == Part::New as u32 { Part::New } else { Part::Cur };
+        Self::Part(MailboxId(packed / 2), part)
+    }
+
     /// What sort of directory this is.
     #[must_use]
     pub const fn role(self) -> Role {

@@ -7,7 +7,7 @@
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
-use crate::{mailbox::MailboxId, maildir::Part, watcher::Target};
+use crate::watcher::Target;
 
 /// A directory's name in the kernel's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ const NONE: u32 = u32::MAX;
 struct Slot {
     /// The handle; or a number: of a longer handle, or, for a free slot, of the next one.
     key: [u8; 8],
-    /// See [`pack`].
+    /// See [`Target::pack`].
     target: u32,
     file_system: u16,
     shape: Shape,
@@ -55,15 +55,15 @@ pub(super) struct Directories {
 impl Directories {
     /// What a directory is watched for.
     pub(super) fn get(&self, key: Key<'_>) -> Option<Target> {
-        self.find(key).map(|number| unpack(self.slots[number as usize].target))
+        self.find(key).map(|number| Target::unpack(self.slots[number as usize].target))
     }
 
     /// Adds a directory, or finds it if it is there. None if the target is of another sort, or there is no room for another billion.
     pub(super) fn insert(&mut self, key: Key<'_>, target: Target) -> Option<(i32, Target)> {
         if let Some(number) = self.find(key) {
-            return Some((i32::try_from(number).ok()?, unpack(self.slots[number as usize].target)));
+            return Some((i32::try_from(number).ok()?, Target::unpack(self.slots[number as usize].target)));
         }
-        let packed = pack(target)?;
+        let packed = target.pack()?;
         let number = self.free.map_or(self.slots.len(), |free| free as usize);
         let (handle, number) = (i32::try_from(number).ok()?, u32::try_from(number).ok()?);
         let slot = match short(key) {
@@ -109,13 +109,13 @@ impl Directories {
         let next = numbered(self.free.unwrap_or(NONE));
         self.slots[number as usize] = Slot { key: next, target: 0, file_system: 0, shape: Shape::Free };
         self.free = Some(number);
-        Some(unpack(slot.target))
+        Some(Target::unpack(slot.target))
     }
 
     /// All targets on a file system.
     pub(super) fn on(&self, file_system: u16) -> impl Iterator<Item = Target> {
         let is_there = move |slot: &&Slot| slot.shape != Shape::Free && slot.file_system == file_system;
-        self.slots.iter().filter(is_there).map(|slot| unpack(slot.target))
+        self.slots.iter().filter(is_there).map(|slot| Target::unpack(slot.target))
     }
 
     fn find(&self, key: Key<'_>) -> Option<u32> {
@@ -170,22 +170,10 @@ fn hash(key: Key<'_>) -> u64 {
     FxBuildHasher.hash_one(key)
 }
 
-/// A mailbox's directory in four bytes. None for what is no mailbox's, or for a mailbox beyond two billion.
-fn pack(target: Target) -> Option<u32> {
-    match target {
-        Target::Part(id, part) => id.0.checked_mul(2).map(|twice| twice | part as u32),
-        Target::Parent(_) => None,
-    }
-}
-
-fn unpack(packed: u32) -> Target {
-    let part = if packed & 1 == Part::New as u32 { Part::New } else { Part::Cur };
-    Target::Part(MailboxId(packed / 2), part)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{mailbox::MailboxId, maildir::Part};
 
     fn target(number: u32) -> Target {
         let part = if number.is_multiple_of(2) { Part::New } else { Part::Cur };
@@ -255,8 +243,8 @@ mod tests {
     #[test]
     fn targets_are_kept_whole() {
         for target in [target(0), target(1), Target::Part(MailboxId(0x7fff_ffff), Part::Cur)] {
-            assert_eq!(pack(target).map(unpack), Some(target));
+            assert_eq!(target.pack().map(Target::unpack), Some(target));
         }
-        assert_eq!(pack(Target::Part(MailboxId(0x8000_0000), Part::New)), None);
+        assert_eq!(Target::Part(MailboxId(0x8000_0000), Part::New).pack(), None);
     }
 }

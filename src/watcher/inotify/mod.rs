@@ -1,6 +1,7 @@
 //! inotify(7), read directly: one descriptor, one read for many events, no thread in between.
 
 mod record;
+mod targets;
 
 use std::{
     io,
@@ -10,14 +11,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use rustc_hash::FxHashMap;
 use rustix::{
     fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags},
     io::Errno,
 };
 use tokio::io::unix::AsyncFd;
 
-use self::record::{LARGEST, Record, Records};
+use self::{
+    record::{LARGEST, Record, Records},
+    targets::Targets,
+};
 use super::{
     Arm, ArmError, Handle, RawWatch, Read, Role, Target, WatchEvent, Watcher,
     arming::{Armings, Raw, Unknown},
@@ -32,7 +35,7 @@ const BUFFER: usize = 64 * 1024;
 pub struct Inotify {
     descriptor: AsyncFd<Arc<OwnedFd>>,
     /// Watch descriptors are given out in ascending order, and not again before 2^31 of them.
-    targets: FxHashMap<i32, Target>,
+    targets: Targets,
     /// How many of them are of mailboxes.
     parts: usize,
     unknown: Unknown<i32>,
@@ -54,7 +57,7 @@ impl Inotify {
         let descriptor = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         Ok(Self {
             descriptor: kernel_queue::register(descriptor)?,
-            targets: FxHashMap::default(),
+            targets: Targets::default(),
             parts: 0,
             unknown: Unknown::new(),
             buffer: vec![0; BUFFER].into(),
@@ -72,7 +75,7 @@ impl Inotify {
     }
 
     fn remove(&mut self, number: i32) -> Option<Target> {
-        let target = self.targets.remove(&number)?;
+        let target = self.targets.remove(number)?;
         self.parts -= usize::from(matches!(target, Target::Part(..)));
         Some(target)
     }
@@ -117,8 +120,8 @@ impl Watcher for Inotify {
 
     fn adopt(&mut self, target: Target, watch: RawWatch) -> Result<Handle, ArmError> {
         let Raw::Inotify(number) = watch.raw else { return Err(RawWatch::foreign()) };
-        match self.targets.get(&number) {
-            Some(other) if *other != target => return Err(ArmError::Shared(*other)),
+        match self.targets.get(number) {
+            Some(other) if other != target => return Err(ArmError::Shared(other)),
             Some(_) => {}
             None => {
                 self.targets.insert(number, target);
@@ -132,7 +135,7 @@ impl Watcher for Inotify {
     fn give_up(&mut self, watch: RawWatch) {
         // If another thread has armed the same directory meanwhile, its watch goes too, and `IN_IGNORED` tells so.
         if let Raw::Inotify(number) = watch.raw
-            && !self.targets.contains_key(&number)
+            && self.targets.get(number).is_none()
         {
             let _ = inotify::remove_watch(self.descriptor.get_ref(), number);
         }
@@ -165,13 +168,13 @@ impl Watcher for Inotify {
                 continue;
             }
             let is_gone = event.flags.contains(ReadFlags::IGNORED);
-            let Some(&target) = targets.get(&event.watch) else {
+            let Some(target) = targets.get(event.watch) else {
                 // It was disarmed while its events were on their way, or a thread has armed it just now.
                 unknown.had_event(|| event.watch, is_gone);
                 continue;
             };
             if is_gone {
-                targets.remove(&event.watch);
+                targets.remove(event.watch);
                 *parts -= usize::from(matches!(target, Target::Part(..)));
             }
             if let Some(seen) = translate(target, &event) {
