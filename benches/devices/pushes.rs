@@ -88,6 +88,7 @@ pub(crate) fn registry(site: &Site) -> Result<Registry> {
         spill: spill_path(&path),
         devices_per_user: DEVICES_PER_USER,
         expire: std::time::Duration::from_secs(180 * 24 * 3600),
+        has_clients: true,
     };
     let (registry, _, _) = Registry::start(
         Box::new(move || SqliteStore::open(&path).map(|store| Box::new(store) as Box<dyn Store>)),

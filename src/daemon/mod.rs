@@ -125,7 +125,9 @@ struct Daemon {
 impl Daemon {
     fn new(config: Config, lock: InstanceLock) -> Result<Self, DaemonError> {
         let push_notify = config.push_notify.as_ref().map(PushNotifySink::new).transpose()?;
-        let registry = config.kept_registry().map(|registry| open_registry(&registry)).transpose()?;
+        let has_clients = config.apns.is_some() || config.listen.is_some();
+        let registry =
+            config.kept_registry().map(|registry| open_registry(&registry, has_clients)).transpose()?;
         if registry.is_none() {
             warn!(
                 hint = NO_RECORDS,

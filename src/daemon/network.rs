@@ -210,11 +210,12 @@ impl Network {
 }
 
 /// Starts the registry's threads.
-pub(super) fn open_registry(config: &config::Registry) -> io::Result<OpenRegistry> {
+pub(super) fn open_registry(config: &config::Registry, has_clients: bool) -> io::Result<OpenRegistry> {
     let settings = Settings {
         spill: spill_path(&config.database),
         devices_per_user: config.devices_per_user,
         expire: config.expire,
+        has_clients,
     };
     let (path, again) = (config.database.clone(), config.database.clone());
     let (registry, events, threads) = Registry::start(

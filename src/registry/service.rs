@@ -146,6 +146,8 @@ pub struct Settings {
     pub devices_per_user: usize,
     /// Registrations that have not come back for so long are removed.
     pub expire: Duration,
+    /// Is there anybody to whom it matters who has a device? Else there are only records of mailboxes here.
+    pub has_clients: bool,
 }
 
 impl Registry {

@@ -46,6 +46,8 @@ pub(super) struct Writer {
     backoff: Backoff,
     /// When the store is tried again.
     retry: Instant,
+    /// From one look for changes of others to the next. Where nobody registers, nobody minds.
+    look: Duration,
     next_look: Instant,
     next_expire: Instant,
     /// Has anybody been told who has a device?
@@ -67,6 +69,7 @@ impl Writer {
             store: None,
             backoff: Backoff::new(RETRY.0, RETRY.1),
             retry: now,
+            look: if settings.has_clients { LOOK } else { EXPIRE },
             next_look: now + LOOK,
             next_expire: now,
             told: false,
@@ -125,7 +128,7 @@ impl Writer {
             self.write(vec![Request { change: Change::Expire { before }, reply: None }]);
         }
         if self.next_look <= now {
-            self.next_look = now + LOOK;
+            self.next_look = now + self.look;
             if let Some(store) = &mut self.store {
                 let looked = store.was_changed_by_another().and_then(|changed| {
                     if changed { tell_all_live(store.as_mut(), &self.shared) } else { Ok(()) }

@@ -131,6 +131,7 @@ impl Server {
             spill: setup.dir.path().join("spill"),
             devices_per_user: 50,
             expire: Duration::from_secs(86400 * 14),
+            has_clients: true,
         };
         let open = setup.open.unwrap_or_else(|| Box::new(store.clone()));
         let open_reader = setup.open_reader.unwrap_or_else(|| Box::new(store));

@@ -182,7 +182,12 @@ impl Place {
     }
 
     pub(super) fn settings(&self) -> Settings {
-        Settings { spill: self.spill(), devices_per_user: 50, expire: Duration::from_secs(180 * 24 * 3600) }
+        Settings {
+            spill: self.spill(),
+            devices_per_user: 50,
+            expire: Duration::from_secs(180 * 24 * 3600),
+            has_clients: true,
+        }
     }
 
     pub(super) fn start(&self) -> Service<'_> {
