@@ -326,6 +326,7 @@ impl Daemon {
         if self.ready_owed && is_known && self.upkeep.is_settled() {
             self.ready_owed = false;
             self.ready(now);
+            self.pipeline.planner.settle_soon(now);
             // A listing is large, and gone.
             allocator::give_back();
         }

@@ -71,6 +71,12 @@ impl Planner {
         self.settling.next
     }
 
+    /// Wants the next turn now. For the first start: as long as there is no record of a mailbox, a kill leaves no trace of what it was
+    /// to be told.
+    pub fn settle_soon(&mut self, now: Instant) {
+        self.settling.next = self.settling.next.map(|next| next.min(now));
+    }
+
     /// A turn. Just before, everything that had happened was read and handed in.
     ///
     /// `waits` says whether the mailbox waits in a sink. Returns the mailboxes whose records are good to be stored if nothing of theirs
