@@ -69,6 +69,12 @@ impl Stamp {
         Self { device, inode, mtime, racy }
     }
 
+    /// The same directory, of which nobody knows what has been told.
+    #[must_use]
+    pub const fn doubtful(self) -> Self {
+        Self { racy: true, ..self }
+    }
+
     /// The device that the directory is on.
     #[must_use]
     pub const fn device(&self) -> u64 {

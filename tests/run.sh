@@ -43,3 +43,4 @@ examples/demo.sh
 step 'the benchmarks, a short run'
 cargo bench --quiet --locked --bench delivery -- --quick
 cargo bench --quiet --locked --bench devices -- --quick
+cargo bench --quiet --locked --bench scale -- --quick

@@ -47,11 +47,16 @@ impl Burst {
     }
 }
 
+/// The user of each delivery, in an order that is random and always the same.
+pub(crate) fn users(users: usize, deliveries: usize) -> Vec<usize> {
+    let mut random = fastrand::Rng::with_seed(2);
+    (0..deliveries).map(|_| random.usize(..users)).collect()
+}
+
 /// Delivers to users in random order, and waits until each was told or nothing more comes.
 pub(crate) fn measure(rival: &mut Rival, deliveries: usize) -> Result<Burst> {
     let users = rival.maildirs.users();
-    let mut random = fastrand::Rng::with_seed(2);
-    let to: Vec<usize> = (0..deliveries).map(|_| random.usize(..users)).collect();
+    let to = self::users(users, deliveries);
     let messages = rival.maildirs.link_messages(&to)?;
     let before = rival.cpu_time()?;
 

@@ -15,6 +15,8 @@ mod cpu;
 mod maildirs;
 mod quiet;
 mod rival;
+
+#[path = "../common/table.rs"]
 mod table;
 
 use std::{error::Error, path::Path, process::ExitCode, thread, time::Duration};

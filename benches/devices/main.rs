@@ -11,24 +11,28 @@
 //! speed that was missed is printed and no more, for a busy machine misses them too.
 
 mod client;
-mod daemon;
 mod device;
 mod drain;
 mod fsync;
-mod goals;
 mod h2load;
 mod latency;
 mod million;
 mod outage;
 mod pushes;
 mod registrations;
-mod sample;
 mod simulator;
 mod site;
-mod usage;
 
-#[path = "../delivery/table.rs"]
+#[path = "../common/daemon.rs"]
+mod daemon;
+#[path = "../common/goals.rs"]
+mod goals;
+#[path = "../common/sample.rs"]
+mod sample;
+#[path = "../common/table.rs"]
 mod table;
+#[path = "../common/usage.rs"]
+mod usage;
 
 use std::{error::Error, process::ExitCode, thread, time::Duration};
 

@@ -8,8 +8,8 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::sync::oneshot;
-use tracing::{debug, error};
+use tokio::sync::{oneshot, watch};
+use tracing::{debug, error, info};
 
 use super::pipeline::Pipeline;
 use crate::{
@@ -38,6 +38,8 @@ pub(super) enum Kept {
     Unpushed(Option<Unpushed>),
     /// A batch is on disk, or is not.
     Written(bool),
+    /// The store was opened anew: perhaps it is another one.
+    Opened,
 }
 
 /// What the keeper is waiting for.
@@ -57,6 +59,9 @@ pub(super) struct Keeper {
     unpushed: Unpushed,
     /// Maildirs that are no more.
     gone: Vec<PathBuf>,
+    /// Could what the last process stored not be read at the start? Then that is tried again before anything takes its place.
+    is_unread: bool,
+    opened: Option<watch::Receiver<u64>>,
 }
 
 impl Keeper {
@@ -64,15 +69,18 @@ impl Keeper {
     pub(super) fn new(registry: Option<Registry>) -> Self {
         let waiting = match registry.clone() {
             None => Waiting::Nothing,
-            Some(registry) => {
-                let read = async move {
-                    let read = tokio::time::timeout(PATIENCE, registry.records()).await;
-                    read.unwrap_or(Err(NotStored))
-                };
-                Waiting::Read(read.boxed())
-            }
+            Some(registry) => read(registry),
         };
-        Self { registry, waiting, good: Vec::new(), unpushed: Unpushed::new(), gone: Vec::new() }
+        let opened = registry.as_ref().map(Registry::opened);
+        Self {
+            registry,
+            waiting,
+            good: Vec::new(),
+            unpushed: Unpushed::new(),
+            gone: Vec::new(),
+            is_unread: false,
+            opened,
+        }
     }
 
     /// Are records kept at all?
@@ -85,10 +93,17 @@ impl Keeper {
         matches!(self.waiting, Waiting::Nothing)
     }
 
-    /// Waits for what is on its way; for ever if that is nothing. Safe to drop while it waits.
+    /// Waits for what is on its way; if that is nothing, until the store is opened anew. Safe to drop while it waits.
     pub(super) async fn next(&mut self) -> Kept {
         match &mut self.waiting {
-            Waiting::Nothing => std::future::pending().await,
+            Waiting::Nothing => {
+                if let Some(opened) = &mut self.opened
+                    && opened.changed().await.is_ok()
+                {
+                    return Kept::Opened;
+                }
+                std::future::pending().await
+            }
             Waiting::Read(read) => Kept::Read(read.await),
             // A network thread that has ended has nothing waiting that anybody could push.
             Waiting::Unpushed(answer) => Kept::Unpushed(answer.await.ok()),
@@ -99,6 +114,9 @@ impl Keeper {
     /// What the last process stored has been read.
     pub(super) fn is_read(&mut self) {
         self.waiting = Waiting::Nothing;
+        if let Some(opened) = &mut self.opened {
+            opened.mark_unchanged();
+        }
     }
 
     /// Gives the planner what the last process stored. Returns what a mailbox without a record is.
@@ -118,6 +136,7 @@ impl Keeper {
                 error!(
                     "the records of the mailboxes cannot be read: each mailbox with new mail gets a push, as if it had come just now"
                 );
+                self.is_unread = true;
                 return Arrival::Unrecorded;
             }
         };
@@ -151,6 +170,10 @@ impl Keeper {
         pipeline: &mut Pipeline,
         now: Instant,
     ) {
+        if self.is_unread {
+            self.waiting = self.registry.clone().map_or(Waiting::Nothing, read);
+            return;
+        }
         self.good = good;
         match ask {
             Some(ask) if !self.good.is_empty() => self.waiting = Waiting::Unpushed(ask()),
@@ -169,9 +192,33 @@ impl Keeper {
                 pipeline.planner.not_stored(mailboxes, now);
                 self.good.clear();
             }
-            (_, Kept::Written(_) | Kept::Read(_)) => {}
+            (_, Kept::Read(read)) => self.load_late(read, pipeline),
+            (_, Kept::Opened) => pipeline.planner.store_again(pipeline.map.ids(), now),
+            (_, Kept::Written(_)) => {}
         }
         self.write_next(pipeline, now);
+    }
+
+    /// What could not be read at the start can be read now, or is lost.
+    fn load_late(&mut self, read: Result<Option<Stored>, NotStored>, pipeline: &mut Pipeline) {
+        match read {
+            Ok(stored) => {
+                for (maildir, stamps) in stored.iter().flat_map(Stored::iter) {
+                    if let Some(id) = pipeline.map.by_path(maildir) {
+                        pipeline.planner.load_late(id, stamps);
+                    }
+                }
+                info!("the records of the mailboxes could be read after all");
+                self.is_unread = false;
+            }
+            // The disk is good, so they are what is bad.
+            Err(NotStored) => self.is_unread = self.trouble(),
+        }
+    }
+
+    /// Is the registry's disk out?
+    fn trouble(&self) -> bool {
+        self.registry.as_ref().is_some_and(|registry| registry.health().trouble.is_some())
     }
 
     fn write_next(&mut self, pipeline: &mut Pipeline, now: Instant) {
@@ -196,10 +243,20 @@ impl Keeper {
             .collect();
         // In the order of the table, so that each of its pages is written once.
         kept.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let gone = self.gone.split_off(self.gone.len().saturating_sub(BATCH));
+        let mut gone = self.gone.split_off(self.gone.len().saturating_sub(BATCH));
+        // One that is back may have its new record on disk already.
+        gone.retain(|maildir| !map.by_path(maildir).is_some_and(|id| planner.is_known(id)));
         match registry.ask(Change::Records { kept, gone }) {
             Ok(answer) => self.waiting = Waiting::Written(stored, answer),
             Err(NotStored) => planner.not_stored(stored, now),
         }
     }
+}
+
+fn read(registry: Registry) -> Waiting {
+    let read = async move {
+        let read = tokio::time::timeout(PATIENCE, registry.records()).await;
+        read.unwrap_or(Err(NotStored))
+    };
+    Waiting::Read(read.boxed())
 }

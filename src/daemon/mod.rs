@@ -296,12 +296,13 @@ impl Daemon {
 
     /// Takes in what the keeper has waited for.
     fn kept(&mut self, kept: Kept) {
-        if let Kept::Read(stored) = kept {
-            self.stored = Some(stored);
-            self.keeper.is_read();
-            self.begin_to_arm();
-        } else {
-            self.keeper.kept(kept, &mut self.pipeline, Instant::now());
+        match kept {
+            Kept::Read(stored) if !self.upkeep.may_arm() => {
+                self.stored = Some(stored);
+                self.keeper.is_read();
+                self.begin_to_arm();
+            }
+            kept => self.keeper.kept(kept, &mut self.pipeline, Instant::now()),
         }
     }
 
@@ -341,7 +342,11 @@ impl Daemon {
         let counts = self.watching.counts();
         let mailboxes = self.pipeline.map.len();
         let backend = self.watching.backend.as_str();
-        let took_ms = u64::try_from(now.duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
+        // A reload that brought no new map has armed nothing either.
+        let has_map = self.upkeep.map_since().map_or(now, |since| since.max(self.started));
+        let took_ms = milliseconds(now.duration_since(self.started));
+        let armed_ms = milliseconds(now.duration_since(has_map));
+        let map_ms = took_ms - armed_ms;
         let watches = counts.watches;
         let polled = match counts.polled {
             0 => String::new(),
@@ -360,7 +365,9 @@ impl Daemon {
             polled = counts.polled,
             backend,
             took_ms,
-            "watching {of_all} with {watches} watches of {backend}{polled}"
+            map_ms,
+            armed_ms,
+            "watching {of_all} with {watches} watches of {backend}{polled}, after {map_ms} ms for the map and {armed_ms} ms to arm and compare"
         );
         service_manager::ready(&format!("watching {mailboxes} mailboxes with {backend}"));
     }
@@ -438,6 +445,11 @@ impl Daemon {
         self.config = Config { watch, listen: listen.clone(), registry: registry.clone(), apns, ..new };
         Ok(())
     }
+}
+
+/// For log lines.
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn broken(config: &Config, error: io::Error) -> DaemonError {

@@ -59,6 +59,7 @@ impl Sinks {
     /// Does the mailbox wait in a sink of this thread? What waits for Apple is known to another one.
     pub(super) fn has(&self, id: MailboxId) -> bool {
         self.push_notify.as_ref().is_some_and(|sink| sink.has(id))
+            || self.apns.as_ref().is_some_and(|sink| sink.is_early(id))
     }
 }
 

@@ -18,8 +18,9 @@ impl Daemon {
                 let Some(apns) = &mut pipeline.sinks.apns else { return };
                 let mut concerned = Vec::new();
                 // First everybody, then what came since then of one or the other.
-                if let Some(Live::All(users)) = live.get(&None) {
-                    apns.registered().set_all(users.iter());
+                if let Some(Live::All(users) | Live::Unread(users)) = live.get(&None) {
+                    let is_all = matches!(live.get(&None), Some(Live::All(_)));
+                    apns.registered().set_all(users.iter(), is_all);
                     concerned.extend(pipeline.map.ids().map(|id| (id, false)));
                 }
                 for (user, live) in &live {
@@ -29,6 +30,7 @@ impl Daemon {
                         concerned.extend(pipeline.map.by_name(user.as_str()).map(|id| (id, *has_device)));
                     }
                 }
+                apns.offer_early(&pipeline.map, now);
                 if pipeline.only_registered {
                     upkeep.watch_wanted(concerned, watching, pipeline, keeper);
                 }

@@ -14,6 +14,7 @@ use super::{
     comparison,
     jobs::{self, CHUNK, Done, Jobs, ToArm, Why},
     keeper::Keeper,
+    milliseconds,
     pipeline::Pipeline,
     remapping::Remapping,
     watching::Watching,
@@ -47,6 +48,13 @@ struct Arming {
     tries: u8,
 }
 
+/// A comparison of all mailboxes, for the line that tells of its end.
+struct Comparing {
+    since: Instant,
+    mailboxes: usize,
+    why: planner::Why,
+}
+
 pub(super) struct Upkeep {
     pub(super) sources: Arc<Sources>,
     pub(super) jobs: Jobs,
@@ -64,7 +72,10 @@ pub(super) struct Upkeep {
     to_arm: VecDeque<Arming>,
     /// What mailboxes without a record are that were not seen to appear. None while the records are being read: nothing is armed then.
     arrival: Option<Arrival>,
-    has_map: bool,
+    /// Since when the map is what it was read to be.
+    map_since: Option<Instant>,
+    /// All mailboxes are being compared.
+    comparing: Option<Comparing>,
     logged: HashSet<String>,
 }
 
@@ -83,7 +94,8 @@ impl Upkeep {
             remapping: Remapping::default(),
             to_arm: VecDeque::new(),
             arrival: None,
-            has_map: false,
+            map_since: None,
+            comparing: None,
             logged: HashSet::new(),
         }
     }
@@ -107,7 +119,12 @@ impl Upkeep {
 
     /// Has the map been read at all?
     pub(super) const fn has_map(&self) -> bool {
-        self.has_map
+        self.map_since.is_some()
+    }
+
+    /// When the map was last read.
+    pub(super) const fn map_since(&self) -> Option<Instant> {
+        self.map_since
     }
 
     pub(super) const fn may_arm(&self) -> bool {
@@ -273,6 +290,9 @@ impl Upkeep {
         // The poller compares what it polls, on a thread that a file server may hold up.
         let is_watched = |id: &MailboxId| !Part::ALL.into_iter().all(|part| watching.is_polled(*id, part));
         pipeline.planner.compare(pipeline.map.ids().filter(is_watched), why);
+        let mailboxes = pipeline.map.len();
+        let why = self.comparing.take().map_or(why, |comparing| comparing.why.max(why));
+        self.comparing = Some(Comparing { since: now, mailboxes, why });
         watching.drop_unused_parents();
         for path in watching.renew_parents() {
             debug!(directory = %path.display(), "a directory above mailboxes was replaced: `{}`", path.display());
@@ -288,6 +308,17 @@ impl Upkeep {
         pipeline.release_halves(now);
         pipeline.planner.overflow();
         self.sweep(planner::Why::Overflow, watching, pipeline, now);
+    }
+
+    /// All mailboxes have been looked at. That events were dropped was a warning, so its end is told; a sweep is everyday work.
+    fn tell_compared(&mut self) {
+        let Some(Comparing { since, mailboxes, why }) = self.comparing.take() else { return };
+        let took_ms = milliseconds(since.elapsed());
+        if why == planner::Why::Overflow {
+            info!(mailboxes, took_ms, "all {mailboxes} mailboxes have been looked at, in {took_ms} ms");
+        } else {
+            debug!(mailboxes, took_ms, "sweep: {mailboxes} mailboxes were compared in {took_ms} ms");
+        }
     }
 
     pub(super) fn read_new_folders(&mut self) {
@@ -311,6 +342,9 @@ impl Upkeep {
             Done::Looks { looks, .. } => {
                 let to_arm = comparison::judge(looks, pipeline, watching, now);
                 self.arm_anew(to_arm);
+                if pipeline.planner.is_compared() && !self.jobs.is_looking() {
+                    self.tell_compared();
+                }
             }
             Done::Armed { mailboxes, .. } => self.adopt(mailboxes, watching, pipeline, now),
             Done::Below(listings) => {
@@ -336,7 +370,7 @@ impl Upkeep {
             }
             Done::Compared { replacement, why } => {
                 self.reading_runs = false;
-                self.has_map = true;
+                self.map_since = Some(Instant::now());
                 let found_late = self.remapping.compared();
                 if let Some(replacement) = replacement {
                     self.replace(*replacement, why, pipeline);

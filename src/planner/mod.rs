@@ -11,7 +11,8 @@
 //! - A look that finds a difference makes a push, and is the record from then on: the push comes after the look.
 //! - A look at a mailbox whose events explain the difference (or mean nothing) becomes the record when a later read has found everything
 //!   read, and that mailbox untouched since: settling.rs. So what it saw had its events read.
-//! - An overflow makes all looks that wait for that worthless, and every mailbox is compared.
+//! - An overflow makes all looks that wait for that worthless, and every mailbox is compared before one is settled again: an event that was
+//!   read does not explain what it sees when others were dropped.
 
 mod catch_up;
 mod look;
@@ -62,6 +63,8 @@ pub struct Planner {
     round: Vec<MailboxId>,
     round_why: Why,
     overflows: u32,
+    /// Looks after an overflow that are on their way.
+    overflow_looks: usize,
     /// Mailboxes whose directories are others than those that are watched.
     elsewhere: Vec<MailboxId>,
     /// Is there anybody who stores records?
@@ -81,6 +84,7 @@ impl Planner {
             round: Vec::new(),
             round_why: Why::Sweep,
             overflows: 0,
+            overflow_looks: 0,
             elsewhere: Vec::new(),
             stores,
         }
@@ -238,6 +242,32 @@ impl Planner {
             self.records.set(id, part, stamp, false);
         }
         self.records.raise(id, Flag::Known);
+        self.records.raise(id, Flag::Recorded);
+    }
+
+    /// The same, read late: the mailbox may be armed already, and what had changed before that is told now.
+    pub fn load_late(&mut self, id: MailboxId, stamps: Stamps) {
+        if !self.is_known(id) {
+            return self.load(id, stamps);
+        }
+        self.records.raise(id, Flag::Recorded);
+        let is_told = |(seen, then): (Option<Stamp>, Option<Stamp>)| match (seen, then) {
+            (Some(seen), Some(then)) => seen.is_unchanged_since(&then),
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        if !self.known(id).into_iter().zip(stamps).all(is_told) {
+            self.found(id, Kind::Change);
+        }
+    }
+
+    /// Whoever keeps the records may have lost them.
+    pub fn store_again(&mut self, mailboxes: impl Iterator<Item = MailboxId>, now: Instant) {
+        for id in mailboxes {
+            if self.is_known(id) {
+                self.not_stored([id], now);
+            }
+        }
     }
 
     /// What the record says.
@@ -310,6 +340,9 @@ impl Planner {
             Some(ids) => (ids, Why::Settle),
             None => (self.round.split_off(self.round.len().saturating_sub(most)), self.round_why),
         };
+        if why == Why::Overflow {
+            self.overflow_looks += ids.len();
+        }
         let order =
             |mailbox| Order { mailbox, why, known: self.records.stamps(mailbox), overflows: self.overflows };
         ids.into_iter().map(order).collect()
@@ -319,6 +352,9 @@ impl Planner {
     /// ones wait for that.
     pub fn looked(&mut self, look: Look, is_there: bool, now: Instant) {
         let Order { mailbox: id, why, overflows, .. } = look.order;
+        if why == Why::Overflow {
+            self.overflow_looks = self.overflow_looks.saturating_sub(1);
+        }
         match why {
             // If events were dropped since, all is looked at anyway.
             Why::Settle => self.settling.looked(look, is_there && overflows == self.overflows),
@@ -368,6 +404,11 @@ impl Planner {
     /// Mailboxes to be armed anew, since their directories are others than those that are watched.
     pub fn take_elsewhere(&mut self) -> Vec<MailboxId> {
         std::mem::take(&mut self.elsewhere)
+    }
+
+    /// Is there a mailbox left that was not compared since events were dropped?
+    fn is_after_overflow(&self) -> bool {
+        self.overflow_looks > 0 || (self.round_why == Why::Overflow && !self.round.is_empty())
     }
 
     /// Has everything been compared that was to be, apart from looks that are on their way?

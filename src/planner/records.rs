@@ -26,6 +26,8 @@ pub(super) enum Flag {
     Unstored = 1 << 4,
     /// Somebody is finding out whether everything that was noted is pushed.
     Asked = 1 << 5,
+    /// There is a record on disk.
+    Recorded = 1 << 6,
 }
 
 /// The first of two bits, one for each part: events since the look.

@@ -12,7 +12,11 @@ use super::{
     look::{Look, Verdict},
     records::Flag,
 };
-use crate::{mailbox::MailboxId, maildir::Part, stamp::Stamps};
+use crate::{
+    mailbox::MailboxId,
+    maildir::Part,
+    stamp::{Stamp, Stamps},
+};
 
 /// From one turn to the next.
 const TURN: Duration = Duration::from_millis(2500);
@@ -40,9 +44,10 @@ impl Settling {
         self.next.get_or_insert_with(|| now + TURN);
     }
 
-    /// What looks saw so far may have been told by events that were dropped.
+    /// What looks saw so far may have been told by events that were dropped. Those that were not sent out are asked for later.
     pub(super) fn overflow(&mut self) {
         self.looked.clear();
+        self.to_look.clear();
     }
 
     pub(super) fn wants_look(&self) -> bool {
@@ -80,13 +85,14 @@ impl Planner {
     /// A turn. Just before, everything that had happened was read and handed in.
     ///
     /// `waits` says whether the mailbox waits in a sink. Returns the mailboxes whose records are good to be stored if nothing of theirs
-    /// waits elsewhere: see [`Self::take_records`].
+    /// waits elsewhere, and those that have none yet: see [`Self::take_records`].
     pub fn settle(&mut self, now: Instant, waits: impl Fn(MailboxId) -> bool) -> Vec<MailboxId> {
         for look in std::mem::take(&mut self.settling.looked) {
             self.confirm(&look);
         }
         // The next looks when the last ones are all there, so that each mailbox has one look on its way at most.
-        let may_look = self.settling.looking == 0 && self.settling.to_look.is_empty();
+        let may_look =
+            self.settling.looking == 0 && self.settling.to_look.is_empty() && !self.is_after_overflow();
         let mut good = Vec::new();
         let mut unsettled = std::mem::take(&mut self.settling.unsettled);
         unsettled.retain(|&id| {
@@ -100,6 +106,9 @@ impl Planner {
                 return false;
             }
             if self.is_pending(id) || waits(id) {
+                if is_unstored && !self.records.is(id, Flag::Recorded) {
+                    good.push(id);
+                }
                 return true;
             }
             if is_unstored {
@@ -122,7 +131,8 @@ impl Planner {
         good
     }
 
-    /// The records of these mailboxes, to be stored, except where `waits`, or something has happened since they were given out.
+    /// The records of these mailboxes, to be stored, except where `waits`, or something has happened since they were given out. Then one
+    /// that has none on disk gets one that says that there is something to tell: without any, a change would be no news to the next start.
     pub fn take_records(
         &mut self,
         mailboxes: impl IntoIterator<Item = MailboxId>,
@@ -132,7 +142,11 @@ impl Planner {
         for id in mailboxes {
             if self.records.lower(id, Flag::Asked) && !waits(id) {
                 self.records.lower(id, Flag::Unstored);
+                self.records.raise(id, Flag::Recorded);
                 records.push((id, self.records.stamps(id)));
+            } else if self.stores && self.is_known(id) && self.records.raise(id, Flag::Recorded) {
+                let stamps = self.records.stamps(id).map(|stamp| stamp.map(Stamp::doubtful));
+                records.push((id, stamps));
             }
         }
         records
@@ -141,6 +155,7 @@ impl Planner {
     /// The records of these mailboxes could not be stored.
     pub fn not_stored(&mut self, mailboxes: impl IntoIterator<Item = MailboxId>, now: Instant) {
         for id in mailboxes {
+            self.records.lower(id, Flag::Recorded);
             self.records.raise(id, Flag::Unstored);
             self.unsettle(id, now);
         }

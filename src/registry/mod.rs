@@ -233,6 +233,13 @@ impl StoreError {
                     path.display()
                 ),
                 Some(Code::DiskFull) => FULL.to_owned(),
+                // What SQLite calls an I/O error: there was no room for the file that connections share.
+                _ if error
+                    .sqlite_error()
+                    .is_some_and(|it| it.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) =>
+                {
+                    FULL.to_owned()
+                }
                 Some(Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied) => must_be_writable(path),
                 Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
                     "another program holds the database; see `fuser` on the file".to_owned()

@@ -4,7 +4,8 @@ use std::{
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::Path,
-    sync::{atomic::Ordering, mpsc::Receiver},
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -16,6 +17,9 @@ use super::{
     service::{NotStored, Open, Shared},
 };
 use crate::{mailbox::Username, stamp::Stamps};
+
+/// An open store is looked after so often.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A device, when it was last pushed to, and whether its token was called bad.
 pub(super) type Pushed = (DeviceToken, Timestamp, bool);
@@ -51,14 +55,30 @@ impl Stored {
 
 pub(super) fn run(open: &Open, shared: &Shared, lookups: &Receiver<Lookup>) {
     let mut store = None;
-    let mut generation = shared.generation.load(Ordering::Acquire);
-    // Whoever asked may be gone, and then nobody minds.
-    while let Ok(lookup) = lookups.recv() {
-        let newest = shared.generation.load(Ordering::Acquire);
+    let mut generation = *shared.generation.borrow();
+    loop {
+        let lookup = match store {
+            Some(_) => lookups.recv_timeout(IDLE),
+            None => lookups.recv().map_err(RecvTimeoutError::from),
+        };
+        let lookup = match lookup {
+            Ok(lookup) => lookup,
+            Err(RecvTimeoutError::Timeout) => {
+                // The connections of a process share what they found out when the first one was opened: as long as there is one from
+                // when the disk was read-only, none of them writes.
+                if shared.trouble().is_some() {
+                    store = None;
+                }
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let newest = *shared.generation.borrow();
         if std::mem::replace(&mut generation, newest) != newest {
             // The writer has had to open it anew: perhaps it is another file.
             store = None;
         }
+        // Whoever asked may be gone, and then nobody minds.
         match lookup {
             Lookup::OfUsers(users, reply) => {
                 let _ = reply.send(ask(open, &mut store, |store| of_users(store, shared, &users)));
@@ -68,6 +88,8 @@ pub(super) fn run(open: &Open, shared: &Shared, lookups: &Receiver<Lookup>) {
             }
             Lookup::Records(reply) => {
                 let _ = reply.send(ask(open, &mut store, records));
+                // They are asked for once. Where nobody registers, nothing is, and an open store would only be looked after.
+                store = None;
             }
             Lookup::LastTopic(reply) => {
                 let _ = reply.send(ask(open, &mut store, |store| store.last_topic()));

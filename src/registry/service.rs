@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::AtomicU64,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -14,7 +13,7 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
 use super::{
@@ -44,9 +43,12 @@ pub enum Live {
     User(bool),
     /// Everything was read again: these are the users, and nobody else.
     All(Vec<Username>),
+    /// Nothing can be read, and so far it is known of these users only.
+    Unread(Vec<Username>),
 }
 
-/// What the rest of the daemon is told about the registry. The key is the user; none for [`Live::All`].
+/// What the rest of the daemon is told about the registry. The key is the user; none for [`Live::All`] and
+/// [`Live::Unread`].
 pub type Events = Handover<Option<Username>, Live>;
 
 /// How the registry is.
@@ -87,7 +89,7 @@ pub(super) struct Shared {
     unwritten: Mutex<Unwritten>,
     trouble: Mutex<Option<String>>,
     /// How often the writer has opened the store.
-    pub(super) generation: AtomicU64,
+    pub(super) generation: watch::Sender<u64>,
     pub(super) events: Arc<Events>,
 }
 
@@ -164,7 +166,7 @@ impl Registry {
         let shared = Arc::new(Shared {
             unwritten: Mutex::new(Unwritten::open(&settings.spill, settings.devices_per_user)),
             trouble: Mutex::default(),
-            generation: AtomicU64::default(),
+            generation: watch::Sender::default(),
             events: Arc::clone(&events),
         });
         let (writer, requests) = sync_channel(QUEUE);
@@ -282,6 +284,12 @@ impl Registry {
         let (reply, answer) = oneshot::channel();
         self.reader.try_send(Lookup::Records(reply)).map_err(|_| NotStored)?;
         answer.await.map_err(|_| NotStored)?
+    }
+
+    /// How often the store was opened, to hear of it: after an error it may be another one, without what was stored.
+    #[must_use]
+    pub fn opened(&self) -> watch::Receiver<u64> {
+        self.shared.generation.subscribe()
     }
 
     /// The topic of the last credential that was used.

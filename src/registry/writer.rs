@@ -4,7 +4,6 @@
 use std::{
     sync::{
         Arc,
-        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError, Sender},
     },
     time::{Duration, Instant},
@@ -110,7 +109,7 @@ impl Writer {
                 Ok(store) => {
                     self.told = true;
                     self.store = Some(store);
-                    self.shared.generation.fetch_add(1, Ordering::Release);
+                    self.shared.generation.send_modify(|generation| *generation += 1);
                 }
                 Err(error) => self.failed(&error),
             }
@@ -217,7 +216,7 @@ impl Writer {
         if !std::mem::replace(&mut self.told, true) {
             let unwritten = self.shared.unwritten();
             let waiting = unwritten.iter().map(|new| new.key.user.clone()).collect();
-            self.shared.events.put_instead(None, Live::All(waiting));
+            self.shared.events.put_instead(None, Live::Unread(waiting));
         }
         let text = error.to_string();
         let mut trouble = self.shared.trouble();

@@ -20,6 +20,7 @@ mod load_tool;
 mod packaging;
 mod planner;
 mod pure;
+mod records;
 mod registry;
 mod simulator;
 mod support;

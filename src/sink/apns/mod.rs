@@ -48,6 +48,8 @@ pub struct ApnsSink {
     /// Mailboxes with something pending of which a plugin said that another folder than INBOX changed. Bounded by mailboxes, and for
     /// each by what its devices were told they would hear of.
     folders: FxHashMap<MailboxId, Folders>,
+    /// Pushes that came before it was known who has a device: the registry's disk may come late.
+    early: FxHashMap<MailboxId, MailboxReady>,
 }
 
 /// What changed in a mailbox, where it is not INBOX alone.
@@ -61,7 +63,13 @@ impl ApnsSink {
     /// A sink for the task that takes from `changes`.
     #[must_use]
     pub fn new(changes: Arc<Changes>, counters: Arc<Counters>) -> Self {
-        Self { changes, counters, registered: Registered::default(), folders: FxHashMap::default() }
+        Self {
+            changes,
+            counters,
+            registered: Registered::default(),
+            folders: FxHashMap::default(),
+            early: FxHashMap::default(),
+        }
     }
 
     /// Whose mailboxes have devices.
@@ -73,6 +81,21 @@ impl ApnsSink {
     #[must_use]
     pub fn has_device(&self, mailbox: MailboxId, map: &MailboxMap) -> bool {
         map.names(mailbox).any(|name| self.registered.contains(name))
+    }
+
+    /// Hands over what came before it was known who has a device, if that is known now.
+    pub fn offer_early(&mut self, map: &MailboxMap, now: Instant) {
+        if self.registered.is_all {
+            for ready in std::mem::take(&mut self.early).into_values() {
+                self.offer(&ready, map, now);
+            }
+        }
+    }
+
+    /// Does the mailbox wait until it is known who has a device?
+    #[must_use]
+    pub fn is_early(&self, mailbox: MailboxId) -> bool {
+        self.early.contains_key(&mailbox)
     }
 
     /// A user as the eight bytes that [`pusher::Control::Unpushed`] answers with.
@@ -120,6 +143,11 @@ impl Sink for ApnsSink {
     }
 
     fn offer(&mut self, ready: &MailboxReady, map: &MailboxMap, _now: Instant) -> Outcome {
+        if !self.registered.is_all && !self.has_device(ready.mailbox, map) {
+            let early = self.early.entry(ready.mailbox).or_insert(*ready);
+            early.kind = early.kind.max(ready.kind);
+            return Outcome::Handed;
+        }
         let Folders { inbox, others } =
             self.folders.remove(&ready.mailbox).unwrap_or(Folders { inbox: true, others: Vec::new() });
         // Only users with a device are anybody else's affair.
@@ -142,10 +170,11 @@ impl Sink for ApnsSink {
 
     fn forget(&mut self, mailbox: MailboxId) {
         self.folders.remove(&mailbox);
+        self.early.remove(&mailbox);
     }
 
     fn waiting(&self) -> usize {
-        self.changes.len() + self.counters.pending.load(Relaxed)
+        self.early.len() + self.changes.len() + self.counters.pending.load(Relaxed)
     }
 }
 
@@ -156,6 +185,8 @@ pub struct Registered {
     /// With a secret, since names may come from outside.
     hasher: RandomState,
     is_known: bool,
+    /// Has the registry been read, so that nobody else has one?
+    is_all: bool,
 }
 
 impl Registered {
@@ -181,10 +212,11 @@ impl Registered {
         }
     }
 
-    /// These have one, and nobody else.
-    pub fn set_all<'a>(&mut self, users: impl Iterator<Item = &'a Username>) {
+    /// These have one, and nobody else; unless not `is_all`: then that is not known as long as the registry cannot be read.
+    pub fn set_all<'a>(&mut self, users: impl Iterator<Item = &'a Username>, is_all: bool) {
         let hasher = &self.hasher;
         self.fingerprints = users.map(|user| hasher.hash_one(user.as_str())).collect();
         self.is_known = true;
+        self.is_all = is_all;
     }
 }

@@ -2,6 +2,7 @@
 
 mod dovecot;
 mod hints;
+mod late;
 mod life;
 mod watched;
 

@@ -4,6 +4,7 @@
 //! `world.rs` is the mail server; here is a daemon that does what the real one does with disks, threads and sockets, each at a random moment.
 //! `PUSHMAILD_SEEDS=100000 cargo nextest run promise` tries more; `PUSHMAILD_SEED=42` one of them again.
 
+mod overflow;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
