@@ -18,8 +18,9 @@ use super::{
 };
 use crate::{mailbox::Username, stamp::Stamps};
 
-/// An open store is looked after so often.
-const IDLE: Duration = Duration::from_secs(1);
+/// A store that nobody asks for so long is closed. The connections of a process share what they found out when the first one was opened: as
+/// long as there is one from when the disk was read-only, none of them writes.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// A device, when it was last pushed to, and whether its token was called bad.
 pub(super) type Pushed = (DeviceToken, Timestamp, bool);
@@ -57,6 +58,9 @@ pub(super) fn run(open: &Open, shared: &Shared, lookups: &Receiver<Lookup>) {
     let mut store = None;
     let mut generation = *shared.generation.borrow();
     loop {
+        if shared.trouble().is_some() {
+            store = None;
+        }
         let lookup = match store {
             Some(_) => lookups.recv_timeout(IDLE),
             None => lookups.recv().map_err(RecvTimeoutError::from),
@@ -64,11 +68,7 @@ pub(super) fn run(open: &Open, shared: &Shared, lookups: &Receiver<Lookup>) {
         let lookup = match lookup {
             Ok(lookup) => lookup,
             Err(RecvTimeoutError::Timeout) => {
-                // The connections of a process share what they found out when the first one was opened: as long as there is one from
-                // when the disk was read-only, none of them writes.
-                if shared.trouble().is_some() {
-                    store = None;
-                }
+                store = None;
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return,
@@ -88,8 +88,6 @@ pub(super) fn run(open: &Open, shared: &Shared, lookups: &Receiver<Lookup>) {
             }
             Lookup::Records(reply) => {
                 let _ = reply.send(ask(open, &mut store, records));
-                // They are asked for once. Where nobody registers, nothing is, and an open store would only be looked after.
-                store = None;
             }
             Lookup::LastTopic(reply) => {
                 let _ = reply.send(ask(open, &mut store, |store| store.last_topic()));

@@ -89,7 +89,8 @@ fn a_later_version() {
     is_survived(spoil, "schema version 99", "install that version");
 }
 
-/// Removed under the daemon, which has nothing to store: what was stored before is stored once more, or the next start would be a first one.
+/// Removed under the daemon, which notices with the next record: what was stored before is stored once more, or the next start would
+/// know of one mailbox.
 #[test]
 fn one_that_is_removed_while_the_daemon_runs() {
     let site = Site::new();
@@ -100,6 +101,8 @@ fn one_that_is_removed_while_the_daemon_runs() {
     let daemon = site.start(&config(&site));
     wait_recorded(&database, [&reader, &other]);
     remove(&database);
+    other.deliver();
+    receiver.expect("other@example.org");
     daemon.wait_log("the registry can be written again");
     wait_recorded(&database, [&reader, &other]);
     daemon.stop();
