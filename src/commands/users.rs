@@ -1,6 +1,9 @@
 //! `pushmaild users`: the map as the daemon would build it.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
@@ -51,7 +54,7 @@ pub(super) fn state_of(maildir: &Path) -> State {
 #[derive(Serialize)]
 struct User<'a> {
     user: &'a str,
-    maildir: &'a Path,
+    maildir: PathBuf,
     source: String,
     #[serde(flatten)]
     state: &'a State,
@@ -79,7 +82,7 @@ pub(super) fn run(config: &Path, json: bool) -> Exit {
         let mut progress = output::Progress::new("looking at Maildirs:", listing.mailboxes.len());
         for (done, (_, maildir)) in listing.mailboxes.iter().enumerate() {
             progress.at(done);
-            states.push(state_of(maildir));
+            states.push(state_of(&maildir.to_path_buf()));
         }
     }
     let users = rows(&listing, &states);
@@ -118,7 +121,7 @@ fn rows<'a>(listing: &'a Listing, states: &'a [State]) -> Vec<User<'a>> {
         .flat_map(|((id, maildir), state)| {
             mailboxes.names_with_sources(id).map(move |(user, source)| User {
                 user,
-                maildir,
+                maildir: maildir.to_path_buf(),
                 source: source.to_string(),
                 state,
                 shares_with: mailboxes.names(id).filter(|other| *other != user).collect(),

@@ -28,7 +28,7 @@ pub(super) fn look(jobs: &mut Jobs, pipeline: &mut Pipeline, watching: &Watching
             let id = order.mailbox;
             // What is polled is looked at by the poller; what is not watched is nobody's affair.
             let skip = Part::ALL.map(|part| watching.is_polled(id, part) || !pipeline.is_wanted(id));
-            (order, pipeline.map.maildir(id).map(Path::to_owned).unwrap_or_default(), skip)
+            (order, pipeline.map.maildir(id).map(PathBuf::from).unwrap_or_default(), skip)
         });
         jobs.look(with_path.collect());
     }
@@ -45,7 +45,7 @@ pub(super) fn judge(
     let mut unwatched = Vec::new();
     for (look, maildir) in looks {
         let id = look.order.mailbox;
-        let is_there = pipeline.map.maildir(id) == Some(&*maildir);
+        let is_there = pipeline.map.maildir(id) == Some((&maildir).into());
         if is_there
             && look.parts.iter().zip(watching.armed_parts(id)).any(|(part, armed)| part.is_ok() && !armed)
         {
@@ -78,7 +78,7 @@ pub(super) fn mailboxes_below(
     // What is left was the folder of a domain, or nobody's: one pass over all mailboxes for all such folders.
     if !others.is_empty() {
         let is_below = |id: &MailboxId| {
-            let maildir = map.maildir(*id);
+            let maildir = map.maildir(*id).map(PathBuf::from);
             maildir.is_some_and(|maildir| maildir.ancestors().any(|above| others.contains(above)))
         };
         below.extend(map.ids().filter(is_below));

@@ -46,7 +46,9 @@ impl Upkeep {
                     let Some(maildir) = pipeline.map.maildir(id) else { continue };
                     let kind = match (part, arrived) {
                         (Part::New, Some(true)) => Kind::NewMail,
-                        (Part::New, None) => kind_of_change(part, &maildir.join(part.dir_name())),
+                        (Part::New, None) => {
+                            kind_of_change(part, &maildir.to_path_buf().join(part.dir_name()))
+                        }
                         _ => Kind::Change,
                     };
                     pipeline.changed((id, part), kind, seen, now);

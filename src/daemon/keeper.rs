@@ -239,7 +239,7 @@ impl Keeper {
         let stored: Vec<MailboxId> = records.iter().map(|(id, _)| *id).collect();
         let mut kept: Vec<_> = records
             .into_iter()
-            .filter_map(|(id, stamps)| Some((map.maildir(id)?.to_owned(), stamps)))
+            .filter_map(|(id, stamps)| Some((map.maildir(id)?.to_path_buf(), stamps)))
             .collect();
         // In the order of the table, so that each of its pages is written once.
         kept.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));

@@ -9,11 +9,7 @@
 //! only after watches, debouncer and sinks have forgotten it. One listing is dealt with at a time: the sources are not read again before
 //! the map is what they said.
 
-use std::{
-    collections::VecDeque,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use super::{
     jobs::{Jobs, Why},
@@ -78,7 +74,7 @@ impl Remapping {
         pipeline: &mut Pipeline,
     ) {
         let old = std::mem::replace(&mut pipeline.map, Arc::new(map));
-        let with_path = |id| (id, old.maildir(id).map(Path::to_owned).unwrap_or_default());
+        let with_path = |id| (id, old.maildir(id).map(PathBuf::from).unwrap_or_default());
         self.to_forget.extend(removed.into_iter().map(with_path));
         jobs.drop_map(old);
     }

@@ -1,6 +1,6 @@
 //! What the network thread tells the one that watches Maildirs: who has a device, and what plugins say happened.
 
-use std::{path::Path, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
 use super::{Daemon, network::FromNetwork};
 use crate::{
@@ -49,7 +49,7 @@ impl Daemon {
             }
             FromNetwork::Question(MaildirOf { user, reply }) => {
                 let id = pipeline.map.by_name(user.as_str());
-                let maildir = id.and_then(|id| pipeline.map.maildir(id)).map(Path::to_owned);
+                let maildir = id.and_then(|id| pipeline.map.maildir(id)).map(PathBuf::from);
                 // A client that did not wait is gone.
                 let _ = reply.send(maildir);
             }

@@ -182,7 +182,7 @@ impl Upkeep {
                         .map
                         .maildir(id)
                         .into_iter()
-                        .for_each(|maildir| keeper.forget(maildir.to_owned()));
+                        .for_each(|maildir| keeper.forget(maildir.to_path_buf()));
                 }
                 _ => {}
             }
@@ -238,7 +238,7 @@ impl Upkeep {
             let to_arm = wanted.filter_map(|Arming { id, appeared, tries }| {
                 Some(ToArm {
                     id,
-                    maildir: pipeline.map.maildir(id)?.to_owned(),
+                    maildir: pipeline.map.maildir(id)?.to_path_buf(),
                     appeared,
                     tries,
                     known: pipeline.planner.known(id),
@@ -260,7 +260,7 @@ impl Upkeep {
         for armed in mailboxes {
             let jobs::Armed { id, appeared, tries, .. } = armed;
             // Meanwhile it may be gone, or nobody's affair any more.
-            if pipeline.map.maildir(id) != Some(&*armed.maildir) || !pipeline.is_wanted(id) {
+            if pipeline.map.maildir(id) != Some((&armed.maildir).into()) || !pipeline.is_wanted(id) {
                 watching.give_up(armed.parts);
                 continue;
             }

@@ -4,7 +4,7 @@
 
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -98,7 +98,7 @@ impl Watching {
     }
 
     /// Takes the backend that `auto` stands for with so many mailboxes. Nothing is armed yet.
-    pub(super) fn choose<'a>(&mut self, needed: usize, maildirs: (usize, impl Iterator<Item = &'a Path>)) {
+    pub(super) fn choose(&mut self, needed: usize, maildirs: (usize, impl Iterator<Item: Into<PathBuf>>)) {
         if self.configured != Backend::Auto {
             return;
         }

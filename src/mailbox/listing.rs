@@ -77,10 +77,9 @@ impl<'a> Builder<'a> {
         if let Some((first, source)) = mailboxes.find_name(user.as_str()) {
             // An earlier source wins, as the documents say; within one source it is a mistake.
             let first = mailboxes.maildir(first).filter(|_| source == self.kind);
-            if let Some(first) = first.filter(|first| *first != maildir) {
+            if let Some(first) = first.filter(|first| first != maildir) {
                 let message = format!(
-                    "the user `{user}` has two Maildirs, `{}` and `{}`; the second is left out",
-                    first.display(),
+                    "the user `{user}` has two Maildirs, `{first}` and `{}`; the second is left out",
                     maildir.display()
                 );
                 self.refuse(

@@ -1,13 +1,21 @@
 //! The map: which mailboxes there are, where, and whose.
 //!
-//! A mailbox takes some 90 bytes: its path and its name in an arena, their address, and two entries of four bytes in hash tables. Mailboxes
-//! are only ever added to a map. A new listing is a new map, which takes over the numbers of the old one: see [`super::replacement`].
+//! A mailbox takes some 60 bytes: its own part of the path and its name in an arena, their address, and two entries of four bytes in hash
+//! tables. The rest of the path is kept once for all that share it. Mailboxes are only ever added to a map. A new listing is a new map,
+//! which takes over the numbers of the old one: see [`super::replacement`].
 
-use std::{ffi::OsStr, hash::BuildHasher, os::unix::ffi::OsStrExt, path::Path};
+use std::{hash::BuildHasher, os::unix::ffi::OsStrExt, path::Path};
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use super::{MailboxId, Username, arena::Arena, index::Index, source::SourceKind};
+use super::{
+    MailboxId, Username,
+    arena::{Arena, Item},
+    frames::Frames,
+    index::Index,
+    maildir_path::MaildirPath,
+    source::SourceKind,
+};
 
 /// Instead of an address: no mailbox has this number.
 const NONE: u32 = u32::MAX;
@@ -30,8 +38,10 @@ pub struct MailboxMap {
 /// All paths and names.
 #[derive(Clone, Debug, Default)]
 struct Texts {
-    /// For each mailbox its path and its main name, and for each alias its name. Before a name is the byte of its source.
+    /// For each mailbox the number of its frame, its own part of the path, and its main name, and for each alias its name. Before a name
+    /// is the number of its source.
     arena: Arena,
+    frames: Frames,
     /// Addresses of mailboxes, by number.
     slots: Vec<u32>,
     /// Further names of mailboxes. Few mailboxes have one.
@@ -72,14 +82,14 @@ impl MailboxMap {
     }
 
     /// All mailboxes, and where they are.
-    pub fn iter(&self) -> impl Iterator<Item = (MailboxId, &Path)> {
+    pub fn iter(&self) -> impl Iterator<Item = (MailboxId, MaildirPath<'_>)> {
         self.ids().filter_map(|id| Some((id, self.maildir(id)?)))
     }
 
     /// Where the mailbox is. None if there is no such mailbox, any more.
     #[must_use]
-    pub fn maildir(&self, id: MailboxId) -> Option<&Path> {
-        self.texts.at(id).map(|at| as_path(self.texts.arena.text(at).0))
+    pub fn maildir(&self, id: MailboxId) -> Option<MaildirPath<'_>> {
+        self.texts.at(id).map(|at| self.texts.path_at(at))
     }
 
     /// Whose it is: each distinct name once, the main one first.
@@ -94,7 +104,7 @@ impl MailboxMap {
 
     /// The same, with who named them.
     pub fn names_with_sources(&self, id: MailboxId) -> impl Iterator<Item = (&str, SourceKind)> {
-        let main = self.texts.at(id).map(|at| self.texts.name_at(self.texts.arena.text(at).1));
+        let main = self.texts.at(id).map(|at| self.texts.main_name_at(at));
         let mut next = self.ends.get(&id).map_or(NONE, |(first, _)| *first);
         let aliases = std::iter::from_fn(move || {
             let alias = self.texts.aliases.get(next as usize)?;
@@ -106,7 +116,8 @@ impl MailboxMap {
 
     /// The mailbox at a path.
     #[must_use]
-    pub fn by_path(&self, path: &Path) -> Option<MailboxId> {
+    pub fn by_path<'a>(&self, path: impl Into<MaildirPath<'a>>) -> Option<MailboxId> {
+        let path = path.into();
         self.by_path.find(hash_path(path), |number| self.texts.path_of(number) == path).map(MailboxId)
     }
 
@@ -152,7 +163,7 @@ impl MailboxMap {
                     continue;
                 }
                 match mailbox {
-                    None => mailbox = self.insert_new(maildir, name, source),
+                    None => mailbox = self.insert_new(&maildir.to_path_buf(), name, source),
                     Some(mailbox) => {
                         self.add_new_name(mailbox, name, source);
                     }
@@ -196,6 +207,7 @@ impl MailboxMap {
     /// Gives back what was reserved for more.
     pub(super) fn shrink(&mut self) {
         self.texts.arena.shrink();
+        self.texts.frames.shrink();
         self.texts.slots.shrink_to_fit();
         self.texts.aliases.shrink_to_fit();
     }
@@ -203,7 +215,7 @@ impl MailboxMap {
     /// How many bytes paths and names take. A map has none that are not in use.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
-        self.texts.arena.len()
+        self.texts.arena.len() + self.texts.frames.text_bytes()
     }
 
     /// Adds a mailbox of which neither the path nor the name is in the map.
@@ -212,8 +224,9 @@ impl MailboxMap {
             Some(id) => *id,
             None => MailboxId(u32::try_from(self.texts.slots.len()).ok().filter(|number| *number < ALIAS)?),
         };
-        let name = [&[source as u8], name.as_bytes()].concat();
-        let at = self.texts.arena.push(&[maildir.as_os_str().as_bytes(), &name])?;
+        let (frame, own) = self.texts.frames.split(maildir.as_os_str().as_bytes());
+        let [source, name] = name_items(name, source);
+        let at = self.texts.arena.push(&[Item::Number(frame), Item::Text(own), source, name])?;
         if self.free.pop().is_some() {
             self.texts.slots[id.index()] = at;
         } else {
@@ -221,7 +234,7 @@ impl MailboxMap {
         }
         self.len += 1;
         let Self { texts, by_path, .. } = self;
-        by_path.insert(hash_path(maildir), id.0, |number| hash_path(texts.path_of(number)));
+        by_path.insert(hash_path(maildir.into()), id.0, |number| hash_path(texts.path_of(number)));
         self.index_name(id.0);
         Some(id)
     }
@@ -229,7 +242,7 @@ impl MailboxMap {
     /// Adds a name that is not in the map to a mailbox that is.
     fn add_new_name(&mut self, mailbox: MailboxId, name: &str, source: SourceKind) -> Option<()> {
         let number = u32::try_from(self.texts.aliases.len()).ok().filter(|number| *number < ALIAS - 1)?;
-        let at = self.texts.arena.push(&[&[&[source as u8], name.as_bytes()].concat()])?;
+        let at = self.texts.arena.push(&name_items(name, source))?;
         self.texts.aliases.push(Alias { at, mailbox, next: NONE });
         let ends = self.ends.entry(mailbox).or_insert((number, number));
         let last = std::mem::replace(&mut ends.1, number);
@@ -249,6 +262,7 @@ impl MailboxMap {
     #[cfg(test)]
     fn bytes(&self) -> usize {
         self.texts.arena.len()
+            + self.texts.frames.bytes()
             + self.texts.slots.len() * size_of::<u32>()
             + self.free.len() * size_of::<MailboxId>()
             + self.texts.aliases.len() * size_of::<Alias>()
@@ -264,14 +278,24 @@ impl Texts {
     }
 
     /// The path of a mailbox that is in the index.
-    fn path_of(&self, number: u32) -> &Path {
-        as_path(self.arena.text(self.slots[number as usize]).0)
+    fn path_of(&self, number: u32) -> MaildirPath<'_> {
+        self.path_at(self.slots[number as usize])
+    }
+
+    fn path_at(&self, at: u32) -> MaildirPath<'_> {
+        let (frame, at) = self.arena.number(at);
+        self.frames.path(frame, self.arena.text(at).0)
+    }
+
+    /// The main name of a mailbox, which comes after its path.
+    fn main_name_at(&self, at: u32) -> (&str, SourceKind) {
+        self.name_at(self.arena.text(self.arena.number(at).1).1)
     }
 
     /// The name that an entry of the index stands for.
     fn entry(&self, entry: u32) -> (&str, SourceKind) {
         match entry & ALIAS {
-            0 => self.name_at(self.arena.text(self.slots[entry as usize]).1),
+            0 => self.main_name_at(self.slots[entry as usize]),
             _ => self.name_at(self.alias(entry).at),
         }
     }
@@ -281,25 +305,22 @@ impl Texts {
     }
 
     fn name_at(&self, at: u32) -> (&str, SourceKind) {
-        match self.arena.text(at).0 {
-            // It was text when it came; unchecked would be unsafe, and twenty bytes are checked in nanoseconds.
-            [source, name @ ..] => {
-                (std::str::from_utf8(name).unwrap_or_default(), SourceKind::from_byte(*source))
-            }
-            [] => ("", SourceKind::Users),
-        }
+        let (source, at) = self.arena.number(at);
+        // It was text when it came; unchecked would be unsafe, and twenty bytes are checked in nanoseconds.
+        let name = std::str::from_utf8(self.arena.text(at).0).unwrap_or_default();
+        (name, SourceKind::from_byte(source as u8))
     }
 }
 
-fn as_path(bytes: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(bytes))
+fn name_items(name: &str, source: SourceKind) -> [Item<'_>; 2] {
+    [Item::Number(source as usize), Item::Text(name.as_bytes())]
 }
 
 fn hash_name(name: &str) -> u64 {
     FxBuildHasher.hash_one(name)
 }
 
-fn hash_path(path: &Path) -> u64 {
+fn hash_path(path: MaildirPath<'_>) -> u64 {
     FxBuildHasher.hash_one(path)
 }
 
@@ -309,15 +330,30 @@ mod tests {
 
     /// What the memory of a daemon with a million mailboxes rests on.
     #[test]
-    fn a_mailbox_takes_less_than_a_hundred_bytes() {
+    fn a_mailbox_takes_less_than_sixty_bytes() {
+        let bytes = bytes_with(|number| {
+            format!("/var/vmail/mail.example.org/{:02}/user{number:06}/Maildir", number % 100)
+        });
+        assert!(bytes < 60.0, "{bytes} bytes a mailbox");
+        let bytes = bytes_with(|number| format!("/Library/Server/Mail/Data/mail/{number:036X}"));
+        assert!(bytes < 85.0, "{bytes} bytes a mailbox");
+    }
+
+    /// Names and two hash tables take 44 bytes, and the length of the path one.
+    #[test]
+    fn paths_that_share_nothing_take_a_few_bytes_more_than_they_have() {
+        let path = |number| format!("/srv/{number:06}/mail/user{number:06}/Maildir");
+        let bytes = bytes_with(path);
+        assert!(bytes < 45.0 + path(0).len() as f64 + 5.0, "{bytes} bytes a mailbox");
+    }
+
+    fn bytes_with(path: impl Fn(u32) -> String) -> f64 {
         let mut map = MailboxMap::default();
         for number in 0..200_000 {
             let name = Username::new(&format!("user{number:06}@mail.test")).expect("a name");
-            let path = format!("/var/vmail/mail.example.org/user{number:06}/Maildir");
-            assert!(map.insert(Path::new(&path), &name, SourceKind::MapFile).is_some());
+            assert!(map.insert(Path::new(&path(number)), &name, SourceKind::MapFile).is_some());
         }
         map.shrink();
-        let bytes = map.bytes() as f64 / 200_000.0;
-        assert!(bytes < 100.0, "{bytes} bytes a mailbox");
+        map.bytes() as f64 / 200_000.0
     }
 }

@@ -1,9 +1,11 @@
 //! Mailboxes and the names of the users that they belong to.
 
 mod arena;
+mod frames;
 mod index;
 pub mod listing;
 pub mod mailbox_name;
+pub mod maildir_path;
 pub mod map;
 pub mod map_file;
 pub mod passwd;
@@ -17,6 +19,7 @@ use std::{borrow::Borrow, fmt};
 
 use thiserror::Error;
 
+pub use maildir_path::MaildirPath;
 pub use map::MailboxMap;
 pub use replacement::Replacement;
 

@@ -175,7 +175,7 @@ mod tests {
 
     fn said(map: &MailboxMap) -> BTreeMap<PathBuf, Vec<(String, SourceKind)>> {
         let names = |id| map.names_with_sources(id).map(|(name, source)| (name.to_owned(), source)).collect();
-        map.ids().map(|id| (map.maildir(id).expect("in use").to_owned(), names(id))).collect()
+        map.ids().map(|id| (map.maildir(id).expect("in use").to_path_buf(), names(id))).collect()
     }
 
     proptest! {
@@ -226,7 +226,7 @@ mod tests {
                 for id in now.ids() {
                     let path = now.maildir(id).expect("in use");
                     prop_assert_eq!(now.by_path(path), Some(id));
-                    prop_assert_eq!(owners.entry(id.0).or_insert_with(|| path.to_owned()).as_path(), path);
+                    prop_assert_eq!(owners.entry(id.0).or_insert_with(|| path.into()), &path.to_path_buf());
                     for name in now.names(id) {
                         prop_assert_eq!(now.by_name(name), Some(id));
                     }

@@ -1,6 +1,6 @@
 //! Which backend `auto` stands for, here and for so many mailboxes.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::limits::{self, WatchLimit};
 use crate::config::Backend;
@@ -29,14 +29,14 @@ pub const fn first(backend: Backend) -> Backend {
 
 /// The backend for so many watches, of these mailboxes.
 #[must_use]
-pub fn choose<'a>(
+pub fn choose(
     configured: Backend,
     needed: usize,
-    (count, maildirs): (usize, impl Iterator<Item = &'a Path>),
+    (count, maildirs): (usize, impl Iterator<Item: Into<PathBuf>>),
 ) -> Choice {
     // Evenly spread: neighbours are on one file system.
     let step = count.div_ceil(PROBED).max(1);
-    decide(configured, needed, limits::watch_limit(), || probe(maildirs.step_by(step)))
+    decide(configured, needed, limits::watch_limit(), || probe(maildirs.step_by(step).map(Into::into)))
 }
 
 /// The decision, apart from the system that it is about. `probe` says whether fanotify works, and if only for some, why not for the others.
@@ -87,15 +87,16 @@ const fn fits(needed: usize, limit: WatchLimit) -> bool {
 }
 
 #[cfg(target_os = "linux")]
-fn probe<'a>(maildirs: impl Iterator<Item = &'a Path>) -> Result<Option<String>, String> {
-    match super::fanotify::probe(maildirs) {
+fn probe(maildirs: impl Iterator<Item = PathBuf>) -> Result<Option<String>, String> {
+    let maildirs: Vec<_> = maildirs.collect();
+    match super::fanotify::probe(maildirs.iter().map(PathBuf::as_path)) {
         Ok(refusal) => Ok(refusal.map(|refusal| refusal.to_string())),
         Err(refusal) => Err(refusal.to_string()),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn probe<'a>(_: impl Iterator<Item = &'a Path>) -> Result<Option<String>, String> {
+fn probe(_: impl Iterator<Item = PathBuf>) -> Result<Option<String>, String> {
     Err("it is a part of Linux".to_owned())
 }
 

@@ -221,14 +221,14 @@ impl Report {
         for (done, (id, maildir)) in listing.mailboxes.iter().enumerate() {
             progress.at(done);
             let name = listing.mailboxes.names(id).next().unwrap_or_default();
-            match state_of(maildir) {
+            match state_of(&maildir.to_path_buf()) {
                 State::Ok => {}
                 State::Missing => missing.push(name),
                 State::Unreadable { reason } => {
                     unreadable += 1;
                     if unreadable <= NAMED {
                         self.problem(
-                            format!("the Maildir of `{name}` cannot be watched: `{}`", maildir.display()),
+                            format!("the Maildir of `{name}` cannot be watched: `{maildir}`"),
                             reason,
                         );
                     }

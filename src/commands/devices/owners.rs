@@ -31,7 +31,7 @@ impl Owners {
         let mut owners = Self::default();
         for (id, maildir) in listing.mailboxes.iter() {
             let mut names = listing.mailboxes.usernames(id).peekable();
-            if let (Some(guid), Some(user)) = (last_guid(maildir), names.peek()) {
+            if let (Some(guid), Some(user)) = (last_guid(&maildir.to_path_buf()), names.peek()) {
                 owners.by_guid.entry(guid).or_insert_with(|| user.clone());
             }
             owners.in_map.extend(names);
