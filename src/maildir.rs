@@ -13,6 +13,8 @@
 //! `:` is the standard's separator. The others are what programs write where the file system does not
 //! take a colon: offlineimap and mbsync let the user choose, and mail servers on macOS and Windows do it too.
 
+use std::path::{Path, PathBuf};
+
 /// The two directories of a Maildir that hold messages; `tmp/` is of no interest to anybody but the writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
@@ -33,6 +35,15 @@ impl Part {
             Self::New => "new",
             Self::Cur => "cur",
         }
+    }
+
+    /// The directory of a Maildir, in a buffer that serves for many.
+    #[must_use]
+    pub fn directory<'a>(self, maildir: &Path, buffer: &'a mut PathBuf) -> &'a Path {
+        buffer.as_mut_os_string().clear();
+        buffer.push(maildir);
+        buffer.push(self.dir_name());
+        buffer
     }
 }
 

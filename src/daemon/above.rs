@@ -8,7 +8,7 @@ use std::{
 
 use tracing::{debug, warn};
 
-use super::watching::Watching;
+use super::{slot::Flag, watching::Watching};
 use crate::{
     mailbox::MailboxId,
     stamp::Stamp,
@@ -168,7 +168,9 @@ impl Watching {
     /// Drops watches of parents in which nobody waits for anything any more.
     pub(super) fn drop_unused_parents(&mut self) {
         let slots = &self.slots;
-        for id in self.parents.unused(|mailbox| slots.get(mailbox.index()).is_some_and(|slot| slot.waits)) {
+        for id in
+            self.parents.unused(|mailbox| slots.get(mailbox.index()).is_some_and(|slot| slot.is(Flag::Waits)))
+        {
             if let Some(armed) = self.parents.remove(id).and_then(|parent| parent.armed) {
                 self.disarm(armed);
             }

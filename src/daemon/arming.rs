@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::jobs::see;
+use super::jobs::{look_into, see};
 use crate::{
     maildir::Part,
     planner::{Seen, Unseen},
@@ -52,11 +52,10 @@ impl Armers {
             },
             Err(error) => return ArmedPart::Failed(error),
         };
-        let mut seen = see(part, directory, known);
-        // The poller tells of what comes after its own look, which was before this one.
-        if let (Ok(seen), Some(first)) = (&mut seen, watch.first_look()) {
-            seen.stamp = first;
-        }
+        let seen = match watch.first_look() {
+            Some(stamp) => Ok(look_into(part, directory, stamp, known)),
+            None => see(part, directory, known),
+        };
         ArmedPart::New { watch, polled, seen }
     }
 }

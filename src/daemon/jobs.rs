@@ -156,10 +156,11 @@ impl Jobs {
         self.looks += 1;
         self.set.spawn_blocking(move || {
             let start = Instant::now();
+            let mut buffer = PathBuf::new();
             let looks = orders.into_iter().map(|(order, maildir, skip)| {
                 let parts = Part::ALL.map(|part| match skip[part as usize] {
                     true => Err(Unseen::Unknown),
-                    false => see(part, &maildir.join(part.dir_name()), order.known[part as usize]),
+                    false => see(part, part.directory(&maildir, &mut buffer), order.known[part as usize]),
                 });
                 (Look { order, parts }, maildir)
             });
@@ -173,10 +174,11 @@ impl Jobs {
         self.armings += 1;
         self.set.spawn_blocking(move || {
             let start = Instant::now();
+            let mut buffer = PathBuf::new();
             let arm = |ToArm { id, maildir, appeared, tries, known, armed }| {
                 let parts = Part::ALL.map(|part| {
                     let (known, armed) = (known[part as usize], armed[part as usize]);
-                    armers.arm(part, &maildir.join(part.dir_name()), known, armed)
+                    armers.arm(part, part.directory(&maildir, &mut buffer), known, armed)
                 });
                 Armed { id, maildir, appeared, tries, parts }
             };
@@ -220,10 +222,15 @@ impl Jobs {
 /// Looks at a directory, and into it where it is not as it was known.
 pub(super) fn see(part: Part, directory: &Path, known: Option<Stamp>) -> Result<Seen, Unseen> {
     let stamp = Stamp::look(directory).map_err(|error| unseen(&error))?;
+    Ok(look_into(part, directory, stamp, known))
+}
+
+/// The same after the look itself.
+pub(super) fn look_into(part: Part, directory: &Path, stamp: Stamp, known: Option<Stamp>) -> Seen {
     let is_as_known = known.is_some_and(|known| stamp.is_unchanged_since(&known));
     // What is in `cur/` matters only where nothing was known of it.
     let matters = !is_as_known && (part == Part::New || known.is_none());
-    Ok(Seen { stamp, holds_message: matters && holds_message(directory).unwrap_or(true) })
+    Seen { stamp, holds_message: matters && holds_message(directory).unwrap_or(true) }
 }
 
 /// A disk that does not answer says nothing about the directory.

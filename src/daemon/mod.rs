@@ -18,6 +18,7 @@ mod network;
 mod parents;
 mod pipeline;
 mod remapping;
+mod slot;
 mod stop;
 mod told;
 mod upkeep;

@@ -8,7 +8,7 @@ use std::{
 
 use rustc_hash::FxHashSet;
 
-use super::watching::Armed;
+use super::slot::Armed;
 use crate::{mailbox::MailboxId, watcher::ParentId};
 
 /// A directory, and why it is watched.

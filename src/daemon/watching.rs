@@ -14,6 +14,7 @@ use super::{
     arming::{ArmedPart, Armers},
     jobs,
     parents::Parents,
+    slot::{Armed, Flag, Slot},
 };
 use crate::{
     config::Backend,
@@ -23,7 +24,7 @@ use crate::{
     path_access,
     planner::{Arrival, Planner, Unseen},
     watcher::{
-        self, ArmError, Handle, RawWatch, Read, Target, WatchEvent, Watcher,
+        self, ArmError, RawWatch, Read, Target, WatchEvent, Watcher,
         choice::{self, Choice},
         limits,
         poll::Poller,
@@ -32,21 +33,6 @@ use crate::{
 
 /// How many single troubles are logged in one go; the sum is always.
 const TROUBLES_LOGGED: usize = 10;
-
-/// A watch, and which of the two backends has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Armed {
-    handle: Handle,
-    polled: bool,
-}
-
-/// A mailbox.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Slot {
-    parts: [Option<Armed>; 2],
-    pub(super) waits: bool,
-    in_trouble: bool,
-}
 
 /// How much is watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,7 +121,7 @@ impl Watching {
 
     /// Is each part watched?
     pub(super) fn armed_parts(&self, id: MailboxId) -> [bool; 2] {
-        self.slots.get(id.index()).map_or([false; 2], |slot| slot.parts.map(|armed| armed.is_some()))
+        self.slots.get(id.index()).map_or([false; 2], |slot| slot.parts().map(|armed| armed.is_some()))
     }
 
     /// Takes in what a thread armed of a mailbox, and waits for the rest. True if it has to be armed once more, for something else is
@@ -148,7 +134,7 @@ impl Watching {
         now: Instant,
     ) -> bool {
         growth::at_least(&mut self.slots, id.index() + 1, Slot::default());
-        let was_in_trouble = std::mem::take(&mut self.slots[id.index()].in_trouble);
+        let was_in_trouble = self.slots[id.index()].set(Flag::InTrouble, false);
         self.set_waits(id, false);
         let mut again = false;
         for (part, armed) in Part::ALL.into_iter().zip(parts) {
@@ -211,7 +197,7 @@ impl Watching {
         };
         let armed = Armed { handle, polled };
         // Armed twice, it may have been another directory the first time.
-        if let Some(old) = self.slots[id.index()].parts[part as usize].replace(armed)
+        if let Some(old) = self.slots[id.index()].set_part(part, Some(armed))
             && old != armed
         {
             self.disarm(old);
@@ -240,15 +226,15 @@ impl Watching {
     }
 
     pub(super) fn set_waits(&mut self, id: MailboxId, waits: bool) {
-        let before = std::mem::replace(&mut self.slots[id.index()].waits, waits);
+        let before = self.slots[id.index()].set(Flag::Waits, waits);
         self.waiting = self.waiting + usize::from(waits) - usize::from(before);
     }
 
     /// Ends the watches of a mailbox.
     pub(super) fn disarm_mailbox(&mut self, id: MailboxId) {
         let Some(slot) = self.slots.get_mut(id.index()) else { return };
-        self.waiting -= usize::from(slot.waits);
-        for armed in std::mem::take(slot).parts.into_iter().flatten() {
+        self.waiting -= usize::from(slot.is(Flag::Waits));
+        for armed in std::mem::take(slot).parts().into_iter().flatten() {
             self.disarm(armed);
         }
     }
@@ -256,36 +242,41 @@ impl Watching {
     /// A directory's watch is worth nothing any more.
     pub(super) fn lost(&mut self, id: MailboxId, part: Part) {
         let Some(slot) = self.slots.get_mut(id.index()) else { return };
-        if let Some(armed) = slot.parts[part as usize].take() {
+        if let Some(armed) = slot.set_part(part, None) {
             self.disarm(armed);
         }
     }
 
     /// The mailboxes of which something could not be watched.
     pub(super) fn in_trouble(&self) -> impl Iterator<Item = MailboxId> {
-        (0u32..).zip(&self.slots).filter(|(_, slot)| slot.in_trouble).map(|(number, _)| MailboxId(number))
+        (0u32..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| slot.is(Flag::InTrouble))
+            .map(|(number, _)| MailboxId(number))
     }
 
     /// Is anything done about the mailbox: watched, waited for, or complained about?
     pub(super) fn is_watched(&self, id: MailboxId) -> bool {
         let slot = self.slots.get(id.index());
-        slot.is_some_and(|slot| slot.waits || slot.in_trouble || slot.parts.iter().any(Option::is_some))
+        slot.is_some_and(|slot| {
+            slot.is(Flag::Waits) || slot.is(Flag::InTrouble) || slot.parts().iter().any(Option::is_some)
+        })
     }
 
     /// Do events tell of everything that happens to the mailbox?
     pub(super) fn has_events(&self, id: MailboxId) -> bool {
         let is_told = |armed: &Option<Armed>| armed.is_some_and(|armed| !armed.polled && !self.primary_polls);
-        self.slots.get(id.index()).is_some_and(|slot| slot.parts.iter().all(is_told))
+        self.slots.get(id.index()).is_some_and(|slot| slot.parts().iter().all(is_told))
     }
 
     /// Does the poller look after this directory? It does its own comparing.
     pub(super) fn is_polled(&self, id: MailboxId, part: Part) -> bool {
         let slot = self.slots.get(id.index());
-        slot.and_then(|slot| slot.parts[part as usize]).is_some_and(|armed| armed.polled)
+        slot.and_then(|slot| slot.part(part)).is_some_and(|armed| armed.polled)
     }
 
     fn trouble(&mut self, id: MailboxId, directory: &Path, error: &ArmError, was_in_trouble: bool) {
-        self.slots[id.index()].in_trouble = true;
+        self.slots[id.index()].set(Flag::InTrouble, true);
         if let ArmError::Shared(_) = error {
             self.map_is_stale = true;
             return;
@@ -338,7 +329,7 @@ impl Watching {
 
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts { watches: self.parents.len(), polled: 0 };
-        for armed in self.slots.iter().flat_map(|slot| &slot.parts).flatten() {
+        for armed in self.slots.iter().flat_map(Slot::parts).flatten() {
             if armed.polled {
                 counts.polled += 1;
             } else {

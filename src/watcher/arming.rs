@@ -55,10 +55,12 @@ pub(super) enum Raw {
 }
 
 impl RawWatch {
-    /// What the poller saw when it began: it tells of what comes after that.
+    /// What was seen after the directory was armed, or as the poller began, if that was looked at: what comes after it is told.
     pub(crate) fn first_look(&self) -> Option<Stamp> {
         match &self.raw {
             Raw::Polled(_, seen) => Some(seen.stamp()),
+            #[cfg(target_os = "linux")]
+            Raw::Fanotify(armed) => Some(armed.seen),
             _ => None,
         }
     }
@@ -131,7 +133,9 @@ impl<K: Eq + Hash> Unknown<K> {
 
     /// The watch is known now.
     pub(super) fn adopted(&mut self, watch: &K, target: Target) {
-        if let Some(is_gone) = self.had_events.remove(watch) {
+        if !self.had_events.is_empty()
+            && let Some(is_gone) = self.had_events.remove(watch)
+        {
             self.to_tell.push((target, is_gone));
         }
     }

@@ -7,17 +7,8 @@
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
+use super::key::Key;
 use crate::watcher::Target;
-
-/// A directory's name in the kernel's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key<'a> {
-    /// Our number of the file system.
-    pub(super) file_system: u16,
-    /// The kind of handle.
-    pub(super) kind: i32,
-    pub(super) handle: &'a [u8],
-}
 
 /// The kind that ext4 has, with eight bytes: inode and generation.
 const SHORT_KIND: i32 = 1;

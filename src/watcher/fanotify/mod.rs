@@ -6,35 +6,43 @@
 //! An inotify instance beside it watches what is above mailboxes, and mailboxes on file systems that cannot be marked; another one has a
 //! watch on each mount point, for fanotify does not tell that a file system was unmounted, and its mark goes without a word.
 
+mod armer;
 mod directories;
 mod file_systems;
+mod key;
+mod pending;
 mod record;
 mod sys;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::HashMap,
     io,
     os::fd::OwnedFd,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
     task::{Context, Poll},
 };
 
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 
+pub(super) use self::armer::Armed;
 use self::{
-    directories::{Directories, Key},
+    armer::Armer,
+    directories::Directories,
     file_systems::FileSystems,
+    key::{Key, KeyBuf},
+    pending::Pending,
     record::{Directory, LARGEST, Place, Record, Records},
 };
 use super::{
-    Arm, ArmError, Handle, ParentId, RawWatch, Read, Role, Target, WatchEvent, Watcher,
-    arming::{Raw, Underway, Unknown},
-    check_directory,
-    inotify::{self, Inotify},
+    Arm, ArmError, Handle, ParentId, RawWatch, Read, Target, WatchEvent, Watcher,
+    arming::{Raw, Unknown},
+    inotify::Inotify,
     kernel_queue,
 };
 use crate::classifier::Op;
@@ -139,13 +147,15 @@ pub struct Fanotify {
     directories: Directories,
     /// Directories that threads have armed, and of which events are therefore remembered.
     pending: Pending,
-    unknown: Unknown<Box<[u8]>>,
+    unknown: Unknown<KeyBuf>,
     /// For parents, and for file systems that cannot be marked.
     inotify: Inotify,
     /// Has a watch on each mount point, with the file system's number as that of a parent.
     mounts: Inotify,
     /// Those of file systems that threads have marked just now.
-    new_mounts: NewMounts,
+    new_mounts: Receiver<(Target, RawWatch)>,
+    /// What threads send them with.
+    to_new_mounts: Sender<(Target, RawWatch)>,
     /// Which of the three had something when they were asked last. None if nobody has asked since the last read.
     ready: Option<[bool; 3]>,
     cookie: u32,
@@ -159,6 +169,7 @@ impl Fanotify {
     /// If the privilege is missing, the kernel is too old, or a limit is reached.
     pub fn new() -> io::Result<Self> {
         let group = open_group().map_err(io::Error::other)?;
+        let (to_new_mounts, new_mounts) = mpsc::channel();
         Ok(Self {
             group: kernel_queue::register(group)?,
             file_systems: FileSystems::default(),
@@ -167,109 +178,12 @@ impl Fanotify {
             unknown: Unknown::new(),
             inotify: Inotify::new()?,
             mounts: Inotify::new()?,
-            new_mounts: NewMounts::default(),
+            new_mounts,
+            to_new_mounts,
             ready: None,
             cookie: 0,
             buffer: vec![0; BUFFER].into(),
         })
-    }
-}
-
-/// How many threads are arming a directory now, or have and are not taken in yet.
-#[derive(Clone, Debug, Default)]
-struct Pending(Arc<Mutex<HashMap<Box<[u8]>, usize>>>);
-
-impl Pending {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, key: Box<[u8]>) {
-        *self.lock().entry(key).or_default() += 1;
-    }
-
-    fn contains(&self, key: &[u8]) -> bool {
-        self.lock().contains_key(key)
-    }
-
-    fn remove(&self, key: &[u8]) {
-        let mut pending = self.lock();
-        if let Some(count) = pending.get_mut(key) {
-            *count -= 1;
-            if *count == 0 {
-                pending.remove(key);
-            }
-        }
-    }
-}
-
-/// Watches on mount points that are still to be taken in.
-type NewMounts = Arc<Mutex<Vec<(Target, RawWatch)>>>;
-
-/// A directory that a thread has armed.
-#[derive(Debug)]
-pub(super) struct Armed {
-    /// File system, kind and handle.
-    key: Box<[u8]>,
-}
-
-fn pack(key: Key<'_>) -> Box<[u8]> {
-    [&key.file_system.to_ne_bytes()[..], &key.kind.to_ne_bytes(), key.handle].concat().into()
-}
-
-fn unpack(packed: &[u8]) -> Option<Key<'_>> {
-    let (file_system, rest) = packed.split_first_chunk()?;
-    let (kind, handle) = rest.split_first_chunk()?;
-    Some(Key { file_system: u16::from_ne_bytes(*file_system), kind: i32::from_ne_bytes(*kind), handle })
-}
-
-/// Finds handles, from any thread.
-struct Armer {
-    group: Arc<OwnedFd>,
-    file_systems: FileSystems,
-    pending: Pending,
-    armings: super::arming::Armings,
-    inotify: Arc<dyn Arm>,
-    mounts: inotify::Armer,
-    new_mounts: NewMounts,
-}
-
-impl Armer {
-    /// Marks a file system, and sees to it that its end is noticed.
-    fn mark(&self, number: u16, place: &OwnedFd, directory: &Path) -> io::Result<()> {
-        sys::mark(&self.group, place)?;
-        // The first handle shows whether there are any.
-        sys::handle_of(place)?;
-        let mount_point = file_systems::mount_point(directory)?;
-        let target = Target::Parent(ParentId(u32::from(number)));
-        let watch = self.mounts.arm_mount_point(&mount_point)?;
-        self.new_mounts.lock().unwrap_or_else(PoisonError::into_inner).push((target, watch));
-        Ok(())
-    }
-}
-
-impl Arm for Armer {
-    fn arm(&self, role: Role, directory: &Path) -> Result<RawWatch, ArmError> {
-        if role == Role::Parent {
-            return self.inotify.arm(role, directory);
-        }
-        let underway: Underway = self.armings.begin();
-        let place = match file_systems::open(directory, false) {
-            Ok(place) => place,
-            Err(error) => {
-                check_directory(role, directory)?;
-                return Err(error.into());
-            }
-        };
-        let id = sys::file_system_id(&place)?;
-        let mark = |number| self.mark(number, &place, directory);
-        let Some(file_system) = self.file_systems.marked(id, directory, mark) else {
-            return self.inotify.arm(role, directory);
-        };
-        let handle = sys::handle_of(&place)?;
-        let key = pack(Key { file_system, kind: handle.kind, handle: handle.bytes() });
-        self.pending.add(key.clone());
-        Ok(RawWatch { raw: Raw::Fanotify(Armed { key }), _underway: underway })
     }
 }
 
@@ -287,24 +201,23 @@ impl Watcher for Fanotify {
             armings: self.unknown.armings.clone(),
             inotify: self.inotify.armer(),
             mounts: self.mounts.own_armer(),
-            new_mounts: Arc::clone(&self.new_mounts),
+            new_mounts: self.to_new_mounts.clone(),
         })
     }
 
     fn adopt(&mut self, target: Target, watch: RawWatch) -> Result<Handle, ArmError> {
-        let Raw::Fanotify(Armed { key: packed }) = &watch.raw else {
+        let Raw::Fanotify(Armed { key: armed, .. }) = &watch.raw else {
             return self.inotify.adopt(target, watch).map(of_inotify);
         };
-        self.pending.remove(packed);
         self.adopt_mounts();
-        let Some(key) = unpack(packed) else { return Err(RawWatch::foreign()) };
+        let key = armed.as_key();
         let Some((number, found)) = self.directories.insert(key, target) else {
             return Err(ArmError::Limit);
         };
         if found != target {
             return Err(ArmError::Shared(found));
         }
-        self.unknown.adopted(packed, target);
+        self.unknown.adopted(armed, target);
         if !self.file_systems.is_marked(key.file_system) {
             self.unknown.is_lost(target);
         }
@@ -312,9 +225,9 @@ impl Watcher for Fanotify {
     }
 
     fn give_up(&mut self, watch: RawWatch) {
-        match &watch.raw {
-            Raw::Fanotify(Armed { key }) => self.pending.remove(key),
-            _ => self.inotify.give_up(watch),
+        // The map has nothing of it.
+        if !matches!(watch.raw, Raw::Fanotify(_)) {
+            self.inotify.give_up(watch);
         }
     }
 
@@ -379,8 +292,7 @@ impl Watcher for Fanotify {
 impl Fanotify {
     /// Takes in the watches on mount points, before anything that was armed there.
     fn adopt_mounts(&mut self) {
-        let new = std::mem::take(&mut *self.new_mounts.lock().unwrap_or_else(PoisonError::into_inner));
-        for (target, watch) in new {
+        for (target, watch) in self.new_mounts.try_iter() {
             // Another file system that is mounted at the same place has another inode there.
             let _ = self.mounts.adopt(target, watch);
         }
@@ -407,7 +319,7 @@ struct Ours<'a> {
     file_systems: &'a FileSystems,
     directories: &'a Directories,
     pending: &'a Pending,
-    unknown: &'a mut Unknown<Box<[u8]>>,
+    unknown: &'a mut Unknown<KeyBuf>,
     /// The file system of the event before.
     last: Option<([u8; 8], Option<u16>)>,
 }
@@ -461,11 +373,8 @@ impl Ours<'_> {
         }?;
         let key = Key { file_system, kind, handle };
         let target = self.directories.get(key);
-        if target.is_none() && self.unknown.armings.any() {
-            let key = pack(key);
-            if self.pending.contains(&key) {
-                self.unknown.had_event(|| key, is_gone);
-            }
+        if target.is_none() && self.unknown.armings.any() && self.pending.may_contain(kind, handle) {
+            self.unknown.had_event(|| key.to_buf(), is_gone);
         }
         target
     }

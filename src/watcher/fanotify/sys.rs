@@ -5,12 +5,15 @@
 )]
 
 use std::{
+    ffi::CStr,
     io,
     mem::MaybeUninit,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    path::Path,
 };
 
 use libc::c_int;
+use rustix::path::Arg;
 
 /// What the mark asks for. Both halves of a rename come in one event. `FAN_DELETE_SELF` tells of a directory that another one took the place
 /// of, which no other event does.
@@ -24,6 +27,8 @@ const HANDLE: usize = 128;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FileHandle {
     pub(super) kind: i32,
+    /// The kernel's number of the mount that it was found in.
+    pub(super) mount: i32,
     bytes: [u8; HANDLE],
     length: usize,
 }
@@ -81,6 +86,15 @@ fn change_mark(group: impl AsFd, flags: u32, mask: u64, directory: impl AsFd) ->
 
 /// The handle of an open directory.
 pub(super) fn handle_of(directory: impl AsFd) -> io::Result<FileHandle> {
+    handle(directory.as_fd().as_raw_fd(), c"", libc::AT_EMPTY_PATH)
+}
+
+/// The handle of whatever is there, also of a link at the end of the path.
+pub(super) fn handle_at(path: &Path) -> io::Result<FileHandle> {
+    path.into_with_c_str(|path| Ok(handle(libc::AT_FDCWD, path, 0)))?
+}
+
+fn handle(directory: RawFd, path: &CStr, flags: c_int) -> io::Result<FileHandle> {
     /// `struct file_handle` with room for every handle there is.
     #[repr(C)]
     struct Raw {
@@ -90,22 +104,22 @@ pub(super) fn handle_of(directory: impl AsFd) -> io::Result<FileHandle> {
     }
     let mut raw = Raw { length: HANDLE as u32, kind: 0, bytes: [0; HANDLE] };
     let mut mount: c_int = 0;
-    // SAFETY: the path is a constant that ends with NUL; `raw` begins as `struct file_handle` does, and `length` is the room that follows,
-    // which is all that the kernel writes to, with `mount`.
+    // SAFETY: the path ends with NUL; `raw` begins as `struct file_handle` does, and `length` is the room that follows, which is all that
+    // the kernel writes to, with `mount`. A number that is no descriptor is an error, and nothing is done to a descriptor.
     let result = unsafe {
         libc::name_to_handle_at(
-            directory.as_fd().as_raw_fd(),
-            c"".as_ptr(),
+            directory,
+            path.as_ptr(),
             (&raw mut raw).cast::<libc::file_handle>(),
             &raw mut mount,
-            libc::AT_EMPTY_PATH,
+            flags,
         )
     };
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
     let length = HANDLE.min(raw.length as usize);
-    Ok(FileHandle { kind: raw.kind, bytes: raw.bytes, length })
+    Ok(FileHandle { kind: raw.kind, mount, bytes: raw.bytes, length })
 }
 
 /// The id of the file system that an open directory is on, as events have it.
@@ -144,6 +158,16 @@ mod tests {
         assert_eq!((before.kind, before.bytes()), (after.kind, after.bytes()));
         assert_ne!(before.bytes(), other.bytes());
         assert!(!before.bytes().is_empty());
+
+        let by_path = handle_at(&new).expect("it has one");
+        assert_eq!((by_path.kind, by_path.mount, by_path.bytes()), (after.kind, after.mount, after.bytes()));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&new, &link).expect("a link");
+        assert_ne!(handle_at(&link).expect("it has its own").bytes(), after.bytes());
+        assert!(
+            handle_at(&folder.path().join("none"))
+                .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        );
     }
 
     #[test]

@@ -103,3 +103,38 @@ fn what_is_disarmed_is_silent() {
         assert_eq!(told(watcher, 1).await, ["cur Created 2"]);
     });
 }
+
+/// The kernel gives the number of a mount that is gone to another one.
+#[test]
+fn a_mount_that_has_the_number_of_another_one_is_met_anew() {
+    with_maildir(async |watcher, maildir| {
+        let mount = sys::handle_at(maildir).expect("it has one").mount;
+        let known = watcher.file_systems.at(mount).expect("it was met");
+        let before = watcher.arm(NEW, &maildir.join("new")).expect("it is watched");
+        watcher.file_systems.is_at(mount, known.device + 1, known.file_system);
+        assert_eq!(watcher.arm(NEW, &maildir.join("new")).expect("it is watched"), before);
+        assert_eq!(watcher.file_systems.at(mount), Some(known));
+
+        watcher.file_systems.unmounted(known.file_system);
+        assert_eq!(watcher.file_systems.at(mount), None);
+        watcher.file_systems.is_at(mount, known.device, known.file_system);
+        assert_eq!(watcher.file_systems.at(mount), None, "it is gone");
+        let after = watcher.arm(NEW, &maildir.join("new")).expect("it is watched");
+        assert_ne!(after, before, "it is another file system");
+        assert_ne!(watcher.file_systems.at(mount).expect("it was met").file_system, known.file_system);
+    });
+}
+
+#[test]
+fn links_and_files_are_refused_when_the_file_system_is_known() {
+    with_maildir(async |watcher, maildir| {
+        std::os::unix::fs::symlink(maildir.join("new"), maildir.join("link")).expect("a link");
+        fs::write(maildir.join("file"), "").expect("a file");
+        let mut refused = |name: &str| watcher.arm(NEW, &maildir.join(name)).expect_err("no directory");
+        assert!(matches!(refused("link"), ArmError::Link));
+        assert!(matches!(refused("file"), ArmError::Missing));
+        assert!(matches!(refused("none"), ArmError::Missing));
+        assert!(matches!(refused("file/new"), ArmError::Missing));
+        assert!(!watcher.unknown.armings.any());
+    });
+}
