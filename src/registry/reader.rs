@@ -88,6 +88,8 @@ pub(super) fn run(open: &Open, shared: &Shared, lookups: &Receiver<Lookup>) {
             }
             Lookup::Records(reply) => {
                 let _ = reply.send(ask(open, &mut store, records));
+                // They are asked for once.
+                store = None;
             }
             Lookup::LastTopic(reply) => {
                 let _ = reply.send(ask(open, &mut store, |store| store.last_topic()));

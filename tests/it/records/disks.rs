@@ -107,9 +107,9 @@ fn is_survived(mount: &str, spoil: &str, hint: &str, mend: &str) {
     disk.tell(mend);
     daemon.wait_log("the registry can be written again");
     // The arrival was told, and its record could not be stored. The reader is told by the record that could be read or not until now.
+    daemon.wait_log(&format!("pushed {READER}"));
     disk.wait_recorded(&[&arrival, &reader]);
     let log = daemon.stop();
-    assert!(log.contains(&format!("pushed {READER}")), "{log}");
     // Each trouble once; one disk can have several.
     let errors: Vec<_> =
         log.split('\n').filter_map(|line| line.split_once("the registry cannot be used")).collect();
