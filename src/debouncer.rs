@@ -6,23 +6,22 @@
 //!   too and comes in bursts, but never longer than [`Intervals::change_max_wait`] from the first one.
 //! - A push makes the phone look at everything, so it takes waiting changes along.
 //!
-//! There is an entry only for a mailbox with something pending, or whose last new mail is younger than the interval. An entry with
-//! something pending has one live timer in a heap. A timer is not moved when its mailbox's time moves back, only when it comes
-//! up: thus a burst of events costs one entry and no work on the heap. The other entries need no timer: nothing has to happen when
-//! their interval ends, so they go when somebody next comes by.
+//! There is an entry only for a mailbox with something pending, and it has one live timer in a heap. A timer is not moved when its
+//! mailbox's time moves back, only when it comes up: thus a burst of events costs one entry and no work on the heap. When the last
+//! new-mail push of a mailbox was is four bytes in an array, for nothing has to happen when the interval ends.
 
 mod clock;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, VecDeque, hash_map::Entry},
+    collections::BinaryHeap,
     time::{Duration, Instant},
 };
 
 use rustc_hash::FxHashMap;
 
 use self::clock::{Clock, Moment, Span};
-use crate::{classifier::Kind, mailbox::MailboxId};
+use crate::{classifier::Kind, growth, mailbox::MailboxId};
 
 /// The three lengths of time, as `[debounce]` has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +47,11 @@ pub struct MailboxReady {
     pub events: u32,
 }
 
-/// What waits for one mailbox: 28 bytes, since after an outage, or in a storm, there are hundreds of thousands.
+/// What waits for one mailbox: 24 bytes, since after an outage, or in a storm, there are hundreds of thousands.
 ///
 /// Invariant: `timer` is the time of an entry in the heap, and no later than [`State::due`].
 #[derive(Debug, Default)]
 struct State {
-    /// The end of the interval that the last new-mail push began.
-    quiet_until: Option<Moment>,
     first: Option<Moment>,
     first_change: Option<Moment>,
     last_change: Option<Moment>,
@@ -78,8 +75,8 @@ pub struct Debouncer {
     clock: Clock,
     states: FxHashMap<MailboxId, State>,
     timers: BinaryHeap<Reverse<(Moment, MailboxId)>>,
-    /// Ends of the intervals that new-mail pushes began, in order unless the intervals were changed meanwhile.
-    cooling: VecDeque<(Moment, MailboxId)>,
+    /// The ends of the intervals that the last new-mail pushes began, by mailbox.
+    quiet_until: Vec<Option<Moment>>,
 }
 
 impl Debouncer {
@@ -91,7 +88,7 @@ impl Debouncer {
             clock: Clock::default(),
             states: FxHashMap::default(),
             timers: BinaryHeap::new(),
-            cooling: VecDeque::new(),
+            quiet_until: Vec::new(),
         }
     }
 
@@ -103,7 +100,6 @@ impl Debouncer {
     /// Notes an event. Returns the push if it is to go out at once.
     pub fn note(&mut self, mailbox: MailboxId, kind: Kind, now: Instant) -> Option<MailboxReady> {
         let now = self.moment(now);
-        self.drop_cooled(now);
         let state = self.states.entry(mailbox).or_default();
         state.first.get_or_insert(now);
         state.events = state.events.saturating_add(1);
@@ -121,11 +117,7 @@ impl Debouncer {
     pub fn push_now(&mut self, mailbox: MailboxId, kind: Kind, now: Instant) -> MailboxReady {
         let moment = self.moment(now);
         let clock = &self.clock;
-        let waiting = self.states.get_mut(&mailbox).and_then(|state| {
-            let ready = state.ready(mailbox, clock);
-            state.reset();
-            ready
-        });
+        let waiting = self.states.remove(&mailbox).and_then(|state| state.ready(mailbox, clock));
         let ready = match waiting {
             Some(waiting) => MailboxReady {
                 kind: waiting.kind.max(kind),
@@ -173,7 +165,7 @@ impl Debouncer {
     /// Everything that is pending, at once: for an orderly stop.
     pub fn flush(&mut self) -> Vec<MailboxReady> {
         self.timers.clear();
-        self.cooling.clear();
+        self.quiet_until.clear();
         let mut ready: Vec<_> =
             self.states.drain().filter_map(|(mailbox, state)| state.ready(mailbox, &self.clock)).collect();
         ready.sort_unstable_by_key(|ready| ready.since);
@@ -183,6 +175,9 @@ impl Debouncer {
     /// Drops what is pending for a mailbox that is no more.
     pub fn forget(&mut self, mailbox: MailboxId) {
         self.states.remove(&mailbox);
+        if let Some(until) = self.quiet_until.get_mut(mailbox.index()) {
+            *until = None;
+        }
     }
 
     /// Does the mailbox wait for its push?
@@ -205,32 +200,22 @@ impl Debouncer {
 
     /// Pushes a mailbox if its time has come, else sees that a timer runs for it.
     fn settle(&mut self, mailbox: MailboxId, now: Moment) -> Option<MailboxReady> {
+        let quiet_until = self.quiet_until.get(mailbox.index()).copied().flatten();
         let state = self.states.get_mut(&mailbox)?;
-        let ready = match state.due(&self.spans) {
-            Some(due) if due <= now => {
-                let ready = state.ready(mailbox, &self.clock);
-                state.reset();
-                if let Some(MailboxReady { kind: Kind::NewMail, .. }) = ready {
-                    let until = now.after(self.spans.new_mail);
-                    state.quiet_until = Some(until);
-                    self.cooling.push_back((until, mailbox));
-                }
-                ready
+        let due = state.due(&self.spans, quiet_until)?;
+        if due > now {
+            if state.timer.is_none_or(|timer| due < timer) {
+                state.timer = Some(due);
+                self.timers.push(Reverse((due, mailbox)));
             }
-            _ => None,
-        };
-        let due = state.due(&self.spans);
-        if let Some(next) = due
-            && state.timer.is_none_or(|timer| next < timer)
-        {
-            state.timer = Some(next);
-            self.timers.push(Reverse((next, mailbox)));
+            return None;
         }
-        if due.is_none() && state.quiet_until.is_none_or(|until| until <= now) {
-            self.states.remove(&mailbox);
-            self.shrink();
+        let ready = self.states.remove(&mailbox)?.ready(mailbox, &self.clock)?;
+        self.shrink();
+        if ready.kind == Kind::NewMail {
+            self.begin_interval(mailbox, now);
         }
-        ready
+        Some(ready)
     }
 
     /// After a storm the memory goes back.
@@ -238,7 +223,6 @@ impl Debouncer {
         if self.states.is_empty() && self.states.capacity() > 1024 {
             self.states = FxHashMap::default();
             self.timers = BinaryHeap::new();
-            self.cooling = VecDeque::new();
         }
     }
 
@@ -247,38 +231,19 @@ impl Debouncer {
         if let Some(passed) = self.clock.renew(now) {
             let earlier = |time: &mut Option<Moment>| *time = time.map(|time| time.before(passed));
             for state in self.states.values_mut() {
-                let State { quiet_until, first, first_change, last_change, timer, .. } = state;
-                [quiet_until, first, first_change, last_change, timer].into_iter().for_each(earlier);
+                let State { first, first_change, last_change, timer, .. } = state;
+                [first, first_change, last_change, timer].into_iter().for_each(earlier);
             }
             self.timers =
                 self.timers.drain().map(|Reverse((time, id))| Reverse((time.before(passed), id))).collect();
-            self.cooling.iter_mut().for_each(|(time, _)| *time = time.before(passed));
+            self.quiet_until.iter_mut().for_each(earlier);
         }
         self.clock.moment(now)
     }
 
     fn begin_interval(&mut self, mailbox: MailboxId, now: Moment) {
-        let until = now.after(self.spans.new_mail);
-        self.states.entry(mailbox).or_default().quiet_until = Some(until);
-        self.cooling.push_back((until, mailbox));
-    }
-
-    /// Drops entries whose interval is over and that have nothing pending: two at most, so that no event pays for many, and
-    /// still more than an event adds.
-    fn drop_cooled(&mut self, now: Moment) {
-        for _ in 0..2 {
-            if self.cooling.front().is_none_or(|(until, _)| *until > now) {
-                return;
-            }
-            let Some((_, mailbox)) = self.cooling.pop_front() else { return };
-            if let Entry::Occupied(entry) = self.states.entry(mailbox)
-                && entry.get().first.is_none()
-                && entry.get().quiet_until.is_none_or(|until| until <= now)
-            {
-                entry.remove();
-                self.shrink();
-            }
-        }
+        growth::at_least(&mut self.quiet_until, mailbox.index() + 1, None);
+        self.quiet_until[mailbox.index()] = Some(now.after(self.spans.new_mail));
     }
 }
 
@@ -294,13 +259,13 @@ impl From<Intervals> for Spans {
 
 impl State {
     /// When the push is due; nothing when nothing is pending.
-    fn due(&self, spans: &Spans) -> Option<Moment> {
+    fn due(&self, spans: &Spans, quiet_until: Option<Moment>) -> Option<Moment> {
         let first = self.first?;
         let changes = self
             .first_change
             .zip(self.last_change)
             .map(|(first, last)| last.after(spans.change_quiet).min(first.after(spans.change_max_wait)));
-        let new_mail = self.new_mail.then(|| self.quiet_until.unwrap_or(first).max(first));
+        let new_mail = self.new_mail.then(|| quiet_until.unwrap_or(first).max(first));
         // Both may wait; the earlier one takes the other along.
         [changes, new_mail].into_iter().flatten().min()
     }
@@ -312,13 +277,5 @@ impl State {
             since: clock.instant(self.first?),
             events: self.events,
         })
-    }
-
-    fn reset(&mut self) {
-        self.first = None;
-        self.first_change = None;
-        self.last_change = None;
-        self.new_mail = false;
-        self.events = 0;
     }
 }
