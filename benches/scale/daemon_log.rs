@@ -25,14 +25,19 @@ pub(crate) fn start(daemon: &Daemon) -> Result<[Duration; 2]> {
     Ok([found(", after ", " ms for the map")?, found(" ms for the map and ", " ms to arm and compare")?])
 }
 
-/// Waits for the line that tells of the end of a comparison, and returns how long that took.
-pub(crate) fn compared(daemon: &Daemon, before: &str, within: Duration) -> Result<Duration> {
+/// Waits for a line with this that was not among the first `known` lines.
+pub(crate) fn wait_for(daemon: &Daemon, text: &str, known: usize, within: Duration) -> Result<String> {
     let start = Instant::now();
     while start.elapsed() < within {
-        if let Some(took) = milliseconds(&daemon.log(), before, " ms") {
-            return Ok(took);
+        if let Some(line) = daemon.log().lines().skip(known).find(|line| line.contains(text)) {
+            return Ok(line.to_owned());
         }
-        pause(Duration::from_millis(50));
+        pause(Duration::from_millis(20));
     }
-    Err(format!("no comparison within {within:?}:\n{}", daemon.log()).into())
+    Err(format!("the log has no `{text}` within {within:?}:\n{}", daemon.log()).into())
+}
+
+/// How long a comparison took, by a line that tells of its end.
+pub(crate) fn took(line: &str) -> Result<Duration> {
+    milliseconds(line, " in ", " ms").ok_or_else(|| format!("no time in `{line}`").into())
 }

@@ -18,7 +18,7 @@ use crate::{
     pause, print, progress,
     sample::median,
     site::{Site, Sites},
-    system::{self, Backend, cpu_time, kernel_memory, wait_until_idle},
+    system::{self, Backend, anonymous_memory, cpu_time, kernel_memory, wait_until_idle},
     table::Table,
     usage::{Memory, megabytes, memory_of},
 };
@@ -33,6 +33,8 @@ struct Start {
     cpu: Duration,
     /// When nothing is left to do.
     memory: Memory,
+    /// Of that what is not the program's file.
+    own: u64,
     /// What the kernel needs for the watches.
     kernel: Option<u64>,
 }
@@ -108,8 +110,8 @@ fn start(site: &Site, configuration: &str) -> Result<(Start, Daemon)> {
     let kernel = kernel_before.zip(kernel_memory()).map(|(before, now)| now.saturating_sub(before));
     let [map, armed] = daemon_log::start(&daemon)?;
     wait_until_idle(daemon.pid(), PATIENCE)?;
-    let memory = memory_of(daemon.pid())?;
-    Ok((Start { map, armed, cpu, memory, kernel }, daemon))
+    let (memory, own) = (memory_of(daemon.pid())?, anonymous_memory(daemon.pid())?);
+    Ok((Start { map, armed, cpu, memory, own, kernel }, daemon))
 }
 
 /// A site whose registry has the records of all these mailboxes: that of an earlier start, if there was one.
@@ -223,8 +225,9 @@ fn print_rows(rows: &[Row]) {
     let mut memory = Table::new(&[
         "memory, MB",
         "after a start",
+        "without the program's file",
+        "bytes of that a mailbox",
         "the most during it",
-        "bytes a mailbox",
         "after the first start",
         "the most during it",
         "kernel",
@@ -250,8 +253,9 @@ fn print_rows(rows: &[Row]) {
         memory.row([
             name,
             mb(last.memory.now),
+            mb(last.own),
+            format!("{}", last.own / row.mailboxes as u64),
             mb(last.memory.peak),
-            format!("{}", last.memory.now / row.mailboxes as u64),
             mb(row.first.memory.now),
             mb(row.first.memory.peak),
             last.kernel.map_or_else(none, |bytes| format!("{:.2}", megabytes(bytes))),

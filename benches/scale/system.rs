@@ -43,12 +43,21 @@ pub(crate) fn room_for_watches() -> Result<usize> {
     Ok(limit / 10 * 9 / 2 / 1000 * 1000)
 }
 
+/// Of a process's memory what is its own: not the program's file, which the kernel can read again.
+pub(crate) fn anonymous_memory(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    kilobytes(&status, "RssAnon:").ok_or_else(|| "no RssAnon".into())
+}
+
+fn kilobytes(text: &str, key: &str) -> Option<u64> {
+    let number = text.lines().find_map(|line| line.strip_prefix(key))?.trim_end_matches("kB").trim();
+    number.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
 /// Memory that programs can still have, in bytes.
 pub(crate) fn available_memory() -> Result<u64> {
     let meminfo = fs::read_to_string("/proc/meminfo")?;
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kilobytes = line.and_then(|line| line.trim_end_matches("kB").trim().parse::<u64>().ok());
-    Ok(kilobytes.ok_or("/proc/meminfo has no MemAvailable")? * 1024)
+    kilobytes(&meminfo, "MemAvailable:").ok_or_else(|| "/proc/meminfo has no MemAvailable".into())
 }
 
 /// The bytes of the kernel's objects that watch something, of all processes: what `/sys/kernel/slab` counts of those caches, which some
