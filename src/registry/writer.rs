@@ -24,6 +24,8 @@ use crate::{backoff::Backoff, mailbox::Username};
 const BATCH: usize = 1024;
 /// How often the store is asked whether another process, such as `devices import`, has changed it.
 const LOOK: Duration = Duration::from_secs(1);
+/// The same where nobody registers: then only that the file is still there is of interest.
+const LOOK_ALONE: Duration = Duration::from_secs(60);
 /// How often old registrations are looked for.
 const EXPIRE: Duration = Duration::from_secs(3600);
 /// The first and the longest wait after the store failed.
@@ -68,7 +70,7 @@ impl Writer {
             store: None,
             backoff: Backoff::new(RETRY.0, RETRY.1),
             retry: now,
-            look: if settings.has_clients { LOOK } else { EXPIRE },
+            look: if settings.has_clients { LOOK } else { LOOK_ALONE },
             next_look: now + LOOK,
             next_expire: now,
             told: false,
