@@ -67,6 +67,19 @@ pub enum Command {
         #[arg(value_name = "USER")]
         user: String,
     },
+    /// Show how the running daemon is
+    #[command(after_help = "The exit status is 1 if no daemon answers, or if it is in trouble.")]
+    Status {
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print one JSON document with every user; with --watch one object a line, without users
+        #[arg(long)]
+        json: bool,
+        /// Refresh it every second
+        #[arg(long)]
+        watch: bool,
+    },
     /// Bind a push_notify socket and print what arrives
     Listen(ListenArgs),
     /// Show and change the registry: which devices are pushed to

@@ -186,6 +186,15 @@ impl Debouncer {
         self.states.get(&mailbox).is_some_and(|state| state.first.is_some())
     }
 
+    /// What waits for a mailbox's push: since when, until when, and how many events.
+    #[must_use]
+    pub fn waiting(&self, mailbox: MailboxId) -> Option<(Instant, Instant, u32)> {
+        let state = self.states.get(&mailbox)?;
+        let quiet_until = self.quiet_until.get(mailbox.index()).copied().flatten();
+        let due = state.due(&self.spans, quiet_until)?;
+        Some((self.clock.instant(state.first?), self.clock.instant(due), state.events))
+    }
+
     /// How many mailboxes wait for their push.
     #[must_use]
     pub fn pending(&self) -> usize {

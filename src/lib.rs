@@ -16,6 +16,7 @@ pub mod classifier;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod debouncer;
 pub mod exit_code;

@@ -96,6 +96,14 @@ pub struct BoundPath {
     identity: Option<(u64, u64)>,
 }
 
+impl BoundPath {
+    /// The path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 impl Drop for BoundPath {
     fn drop(&mut self) {
         if self.identity.is_some() && identity(&self.path) == self.identity {

@@ -6,6 +6,7 @@ mod listen;
 mod output;
 mod push;
 mod send;
+mod status;
 mod users;
 
 use std::path::Path;
@@ -27,6 +28,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Users { config, json } => users::run(&config.config, json),
         Command::Push { config, user, json } => push::run(&config.config, &user, json),
         Command::Send { config, users } => send::run(&config.config, &users),
+        Command::Status { config, json, watch } => status::run(&config.config, json, watch),
         Command::Listen(arguments) => listen::run(&arguments),
         Command::Devices { command } => devices::run(command),
     }

@@ -1,6 +1,7 @@
 //! The configuration: read from TOML, checked once, and valid from then on.
 
 mod apns;
+mod control;
 mod error;
 mod listen;
 mod raw;
@@ -26,6 +27,7 @@ use crate::{
 };
 
 pub use apns::Apns;
+pub use control::Control;
 pub use error::ConfigError;
 pub use listen::Listen;
 pub use raw::{Backend, WatchedMailboxes};
@@ -58,6 +60,8 @@ pub struct Config {
     pub registry: Option<Registry>,
     /// `[listen]`, if registrations are taken.
     pub listen: Option<Listen>,
+    /// `[control]`.
+    pub control: Control,
 }
 
 /// `[watch]`.
@@ -116,6 +120,8 @@ impl Config {
         let push_notify = file.push_notify.map(|sink| check.push_notify(sink)).transpose()?;
         let sink = push_notify.as_ref().map(|sink| sink.socket.as_path());
         let listen = file.listen.map(|listen| check.listen(listen, sink)).transpose()?;
+        let sockets = listen.iter().flat_map(|listen| listen.sockets().map(|(_, path)| path)).chain(sink);
+        let control = check.control(file.control, sockets)?;
         let apns = file.apns.as_ref().map(|apns| check.apns(apns)).transpose()?;
         let needs_registry = listen.is_some() || apns.is_some();
         let registry = file.registry.or_else(|| needs_registry.then(raw::Registry::default));
@@ -125,6 +131,7 @@ impl Config {
             debounce: check.debounce(&file.debounce)?,
             catch_up_rate: check.catch_up_rate(&file.debounce)?,
             registry: registry.map(|registry| check.registry(registry)).transpose()?,
+            control,
             listen,
             apns,
             push_notify,

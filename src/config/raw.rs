@@ -21,6 +21,8 @@ pub(super) struct File {
     pub(super) apns: Option<Apns>,
     pub(super) registry: Option<Registry>,
     pub(super) listen: Option<Listen>,
+    /// Where people and programs ask the running daemon how it is.
+    pub(super) control: Control,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -192,6 +194,21 @@ pub(super) struct Listen {
     pub(super) group: Option<String>,
     pub(super) peers: Option<Vec<String>>,
     pub(super) allow_remote: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Control {
+    /// The Unix socket that `pushmaild status` and `pushmaild doctor` ask. Its mode is 0660, and only root, the daemon's user and members
+    /// of its group are answered. Default: `/run/pushmaild/control.sock` (`/var/run/…` on a Mac), where that folder exists.
+    pub(super) socket: Option<Spanned<PathBuf>>,
+    /// The group of the socket, by name: its members may see the status. Default: the daemon's own group.
+    pub(super) group: Option<String>,
+    /// The address and port of the status page, `/metrics`, `/healthz` and `/readyz`. Off unless given. Another address than a
+    /// loopback one needs `token-file`.
+    pub(super) http: Option<Spanned<String>>,
+    /// A file with a secret in its first line. With it, every request to `http` has to send `Authorization: Bearer SECRET`.
+    pub(super) token_file: Option<Spanned<PathBuf>>,
 }
 
 /// A length of time, written `250ms`, `2s`, `1m`, `1h`, `180d`.

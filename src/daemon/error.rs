@@ -7,7 +7,8 @@ use thiserror::Error;
 #[cfg(target_os = "linux")]
 use crate::watcher::fanotify::Refusal;
 use crate::{
-    config::ConfigError, instance_lock::LockError, listener::ListenError, mailbox::source::SourceError,
+    config::ConfigError, control::ControlStartError, instance_lock::LockError, listener::ListenError,
+    mailbox::source::SourceError,
 };
 
 /// What ends the daemon with an error.
@@ -22,6 +23,9 @@ pub enum DaemonError {
     /// A socket for registrations cannot be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The control socket cannot be had.
+    #[error(transparent)]
+    Control(#[from] ControlStartError),
     /// Another one runs.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -52,6 +56,7 @@ impl DaemonError {
                     .to_owned()
             }
             Self::Listen(error) => error.hint(),
+            Self::Control(ControlStartError::Control(error)) => error.hint(),
             Self::Lock(error) => error.hint(),
             Self::Source(error) => error.hint(),
             Self::Watcher { error, .. } if error.raw_os_error() == Some(libc::EMFILE) => {
@@ -62,7 +67,7 @@ impl DaemonError {
                 refusal(error).map_or("", Refusal::hint).to_owned()
             }
             Self::Watcher { .. } => "`backend = \"poll\"` works everywhere".to_owned(),
-            Self::System(_) => "see the error above".to_owned(),
+            Self::System(_) | Self::Control(ControlStartError::Io(_)) => "see the error above".to_owned(),
         }
     }
 }

@@ -18,6 +18,7 @@ mod network;
 mod parents;
 mod pipeline;
 mod remapping;
+mod report;
 mod slot;
 mod stop;
 mod told;
@@ -28,7 +29,8 @@ use std::{
     future::poll_fn,
     io,
     path::Path,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -38,11 +40,12 @@ use crate::{
     allocator,
     classifier::Op,
     config::{Config, NO_RECORDS, WatchedMailboxes},
+    control::{Control, Question},
     instance_lock::InstanceLock,
     planner::Arrival,
     registry::{reader::Stored, service::NotStored},
     service_manager,
-    sink::{apns::ApnsSink, push_notify::PushNotifySink},
+    sink::{apns::ApnsSink, push_notify::PushNotifySink, tally::Tally},
     watcher::{Read, Target, WatchEvent, Watcher, choice},
 };
 
@@ -121,10 +124,17 @@ struct Daemon {
     /// A READY=1 is owed since the start or a reload.
     ready_owed: bool,
     started: Instant,
+    /// When the process began.
+    began: SystemTime,
+    /// Events that were read.
+    events: u64,
+    /// None without a control socket.
+    control: Option<Control>,
 }
 
 impl Daemon {
     fn new(config: Config, lock: InstanceLock) -> Result<Self, DaemonError> {
+        let began = SystemTime::now();
         let push_notify = config.push_notify.as_ref().map(PushNotifySink::new).transpose()?;
         let has_clients = config.apns.is_some() || config.listen.is_some();
         let registry =
@@ -135,12 +145,14 @@ impl Daemon {
                 "what changes while pushmaild does not run will be told to nobody, for there is nowhere to keep records of the mailboxes; hint: {NO_RECORDS}"
             );
         }
-        let (network, apns) = Network::start(&config, registry.as_ref())?;
+        let tally = Arc::new(Tally::default());
+        let (network, apns) = Network::start(&config, registry.as_ref(), &tally)?;
+        let control = Control::start(&config.control, registry.as_ref().map(|open| &open.registry))?;
         let only_registered = config.watch.mailboxes == WatchedMailboxes::Registered;
         let watch = config.watch;
         let now = Instant::now();
         let keeper = Keeper::new(registry.as_ref().map(|open| open.registry.clone()));
-        let sinks = Sinks { push_notify, apns };
+        let sinks = Sinks::new(push_notify, apns, tally);
         let debounce = (config.debounce, config.catch_up_rate);
         Ok(Self {
             watching: Watching::new(watch.backend, watch.poll_interval)
@@ -155,6 +167,9 @@ impl Daemon {
             last_events: now,
             ready_owed: true,
             started: now,
+            began,
+            events: 0,
+            control,
             _lock: lock,
             config,
         })
@@ -217,6 +232,7 @@ impl Daemon {
                 done = self.upkeep.jobs.next() => self.job_done(done)?,
                 kept = self.keeper.next() => self.kept(kept),
                 told = from_network(&mut self.network) => self.told(told),
+                question = from_control(&mut self.control) => self.answer(question),
                 _ = any_of(&mut terminate, &mut interrupt) => break,
                 _ = hang_up.recv() => self.reload(),
             }
@@ -230,12 +246,13 @@ impl Daemon {
             self.told(live);
         }
         let now = Instant::now();
-        let Self { watching, pipeline, upkeep, config, .. } = self;
+        let Self { watching, pipeline, upkeep, config, events, .. } = self;
         let mut errands = Vec::new();
         let mut overflow = false;
         let read = watching
             .read(fallback, &mut |event| match event {
                 WatchEvent::Entry { target: Target::Part(id, part), op, name } => {
+                    *events += 1;
                     pipeline.event((id, part), op, name, now);
                 }
                 WatchEvent::Entry { target: Target::Parent(parent), op, name } => {
@@ -245,6 +262,7 @@ impl Daemon {
                     errands.push(Errand::InParent { parent, name: name.to_vec(), is_new: true });
                 }
                 WatchEvent::Touched { target: Target::Part(id, part), arrived, seen } => {
+                    *events += 1;
                     errands.push(Errand::Touched { part: (id, part), arrived, seen });
                 }
                 WatchEvent::Touched { target: Target::Parent(id), .. } => {
@@ -409,6 +427,7 @@ impl Daemon {
             ("[listen]", new.listen != self.config.listen),
             ("[registry]", new.registry != self.config.registry),
             ("[apns]", new.apns.is_some() != self.config.apns.is_some()),
+            ("[control]", new.control != self.config.control),
         ] {
             if differs {
                 warn!(table, "{table} has changed, and takes effect after a restart");
@@ -441,9 +460,10 @@ impl Daemon {
         self.upkeep.reload(new.mailboxes.clone(), new.watch.sweep_interval, now);
         let watch = crate::config::Watch { sweep_interval: new.watch.sweep_interval, ..self.config.watch };
         // What is in force, to compare the next one with.
-        let Config { listen, registry, apns, .. } = &self.config;
+        let Config { listen, registry, apns, control, .. } = &self.config;
         let apns = if apns.is_some() == new.apns.is_some() { new.apns } else { apns.clone() };
-        self.config = Config { watch, listen: listen.clone(), registry: registry.clone(), apns, ..new };
+        let (listen, registry, control) = (listen.clone(), registry.clone(), control.clone());
+        self.config = Config { watch, listen, registry, apns, control, ..new };
         Ok(())
     }
 }
@@ -460,6 +480,13 @@ fn broken(config: &Config, error: io::Error) -> DaemonError {
 async fn from_network(network: &mut Option<Network>) -> FromNetwork {
     match network {
         Some(network) => network.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn from_control(control: &mut Option<Control>) -> Question {
+    match control {
+        Some(control) => control.next().await,
         None => std::future::pending().await,
     }
 }

@@ -38,6 +38,7 @@ use crate::{
         pusher::{self, Changes, Control, Pusher},
         settings::{self, Loaded, Lookout, Unusable},
     },
+    sink::tally::Tally,
 };
 
 /// Questions on their way to the thread that has the map; more than that many clients wait for their turn.
@@ -76,6 +77,7 @@ pub(super) struct Network {
     questions: mpsc::Receiver<MaildirOf>,
     told: mpsc::UnboundedSender<Told>,
     username_format: watch::Sender<UsernameFormat>,
+    requests: Arc<listener::counters::Counters>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -91,6 +93,7 @@ impl Network {
     pub(super) fn start(
         config: &Config,
         open: Option<&OpenRegistry>,
+        tally: &Arc<Tally>,
     ) -> Result<(Option<Self>, Option<ApnsSink>), super::DaemonError> {
         let has_work = config.apns.is_some() || config.listen.is_some();
         let Some(OpenRegistry { registry, events, .. }) = open.filter(|_| has_work) else {
@@ -106,7 +109,7 @@ impl Network {
             info!(listeners = all, "registrations are taken at: {all}");
         }
         let changes = Arc::new(Changes::default());
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(Arc::clone(tally)));
         let sink = config.apns.is_some().then(|| ApnsSink::new(Arc::clone(&changes), Arc::clone(&counters)));
         let hints = Arc::new(Handover::default());
         let (ask, questions) = mpsc::channel(QUESTIONS);
@@ -121,6 +124,8 @@ impl Network {
             topic: topic_now,
         };
         let task = Task { apns: config.apns.clone(), registry, topic, changes, counters };
+        let requests = Arc::new(listener::counters::Counters::default());
+        let requests_too = Arc::clone(&requests);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build()?;
         let thread = thread::Builder::new().name("network".to_owned()).spawn(move || {
@@ -130,7 +135,7 @@ impl Network {
                 let task = tokio::spawn(task.run(telling, topic_is_set));
                 // The sockets are bound, and clients wait there. A phone that got an error would stay away for a day.
                 let _ = tokio::time::timeout(FIRST_TOPIC, topic).await;
-                let listeners = bound.map(|bound| bound.serve(intake, &stop));
+                let listeners = bound.map(|bound| bound.serve(intake, requests_too, &stop));
                 if let Err(error) = task.await {
                     std::panic::resume_unwind(error.into_panic());
                 }
@@ -146,7 +151,7 @@ impl Network {
             // A look at a disk that does not answer must not hold up the end.
             runtime.shutdown_background();
         })?;
-        let network = Self { events, hints, questions, told, username_format, thread };
+        let network = Self { events, hints, questions, told, username_format, requests, thread };
         Ok((Some(network), sink))
     }
 
@@ -201,6 +206,11 @@ impl Network {
         answer
     }
 
+    /// What the listeners have done.
+    pub(super) fn requests(&self) -> &listener::counters::Counters {
+        &self.requests
+    }
+
     /// Ends the thread.
     pub(super) fn stop(self) {
         let Self { told, questions, thread, .. } = self;
@@ -247,6 +257,7 @@ impl Task {
         };
         let mut lookout = Lookout::new(&apns);
         let (mut settings, loaded) = load(&apns).await;
+        self.counters.set_facts(settings::facts(&apns, loaded.as_ref().ok(), settings.topic.clone()));
         self.set_topic(settings.topic.clone()).await;
         let _ = topic_is_set.send(());
         let mut credential = match loaded {
@@ -256,6 +267,7 @@ impl Task {
             }
             Err(Unusable { message, hint }) => {
                 error!(hint, "pushes to Apple wait: {message}; hint: {hint}");
+                self.counters.set_trouble(Some(message));
                 None
             }
         };
@@ -307,6 +319,7 @@ impl Task {
             };
             if let Some(apns) = self.apns.clone().filter(|_| renew) {
                 let (mut settings, loaded) = load(&apns).await;
+                let facts = settings::facts(&apns, loaded.as_ref().ok(), settings.topic.clone());
                 match usable(loaded, credential.as_deref()) {
                     Ok(loaded) => {
                         settings::tell(&loaded, settings.topic.as_deref());
@@ -321,8 +334,10 @@ impl Task {
                     }
                     Err(Unusable { message, hint }) => {
                         error!(hint, "pushes to Apple wait: {message}; hint: {hint}");
+                        self.counters.set_trouble(Some(message));
                     }
                 }
+                self.counters.set_facts(facts);
                 self.set_topic(settings.topic.clone()).await;
                 settings.topic = self.topic.borrow().as_ref().map(ToString::to_string);
                 let _ = control.send(Control::Renew(Box::new(settings))).await;

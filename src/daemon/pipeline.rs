@@ -1,6 +1,10 @@
 //! The hot path after the watcher: planner → sinks. Plain calls on one thread.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use tracing::{debug, info};
 
@@ -8,10 +12,16 @@ use super::keeper::Unpushed;
 use crate::{
     classifier::{Kind, Op},
     debouncer::{Intervals, MailboxReady},
+    growth,
     mailbox::{MailboxId, MailboxMap},
     maildir::Part,
     planner::Planner,
-    sink::{Outcome, Sink, apns::ApnsSink, push_notify::PushNotifySink},
+    sink::{
+        Outcome, Sink,
+        apns::ApnsSink,
+        push_notify::PushNotifySink,
+        tally::{Fate, Pushed, Tally, Via},
+    },
     stamp::Stamp,
 };
 
@@ -29,6 +39,11 @@ pub(super) struct Pipeline {
 pub(super) struct Sinks {
     pub(super) push_notify: Option<PushNotifySink>,
     pub(super) apns: Option<ApnsSink>,
+    /// What became of pushes.
+    pub(super) tally: Arc<Tally>,
+    /// When each mailbox was last pushed, as seconds since the daemon began, and one more; none for never. By number.
+    last_pushes: Vec<Option<NonZeroU32>>,
+    began: Instant,
 }
 
 impl Sinks {
@@ -38,14 +53,55 @@ impl Sinks {
         push_notify.into_iter().chain(apns)
     }
 
+    pub(super) fn new(
+        push_notify: Option<PushNotifySink>,
+        apns: Option<ApnsSink>,
+        tally: Arc<Tally>,
+    ) -> Self {
+        Self { push_notify, apns, tally, last_pushes: Vec::new(), began: Instant::now() }
+    }
+
+    /// All of them, to look at.
+    pub(super) fn all(&self) -> impl Iterator<Item = &dyn Sink> {
+        let push_notify = self.push_notify.as_ref().map(|sink| sink as &dyn Sink);
+        let apns = self.apns.as_ref().map(|sink| sink as &dyn Sink);
+        push_notify.into_iter().chain(apns)
+    }
+
+    /// The sinks in which the mailbox waits, as far as is known to this thread.
+    pub(super) fn holding(&self, id: MailboxId) -> impl Iterator<Item = Via> {
+        let push_notify = self.push_notify.as_ref().is_some_and(|sink| sink.has(id));
+        let apns = self.apns.as_ref().is_some_and(|sink| sink.is_early(id));
+        push_notify.then_some(Via::PushNotify).into_iter().chain(apns.then_some(Via::Apns))
+    }
+
+    /// When the mailbox was last pushed, since the daemon began.
+    pub(super) fn last_push(&self, id: MailboxId) -> Option<Duration> {
+        let at = self.last_pushes.get(id.index()).copied().flatten()?;
+        Some(Duration::from_secs(u64::from(at.get() - 1)))
+    }
+
+    fn note_push(&mut self, id: MailboxId, now: Instant) {
+        let seconds = now.saturating_duration_since(self.began).as_secs();
+        growth::at_least(&mut self.last_pushes, id.index() + 1, None);
+        self.last_pushes[id.index()] = NonZeroU32::new(u32::try_from(seconds + 1).unwrap_or(u32::MAX));
+    }
+
     fn push(&mut self, ready: &MailboxReady, map: &MailboxMap, now: Instant) {
         // What is gone has nobody to tell, and may have had an event just before.
         if map.maildir(ready.mailbox).is_none() {
             return;
         }
+        let mut was_delivered = false;
         for sink in self.each() {
             let outcome = sink.offer(ready, map, now);
-            tell(sink.name(), outcome, ready, map, now);
+            let via = sink.via();
+            tell(via.as_str(), outcome, ready, map, now);
+            was_delivered |= outcome == Outcome::Delivered;
+        }
+        if was_delivered {
+            self.note_push(ready.mailbox, now);
+            self.tally.note(pushed(ready, map, now));
         }
     }
 
@@ -58,8 +114,7 @@ impl Sinks {
 
     /// Does the mailbox wait in a sink of this thread? What waits for Apple is known to another one.
     pub(super) fn has(&self, id: MailboxId) -> bool {
-        self.push_notify.as_ref().is_some_and(|sink| sink.has(id))
-            || self.apns.as_ref().is_some_and(|sink| sink.is_early(id))
+        self.holding(id).next().is_some()
     }
 }
 
@@ -169,6 +224,20 @@ impl Pipeline {
     pub(super) fn forget(&mut self, id: MailboxId) {
         self.planner.forget(id);
         self.sinks.each().for_each(|sink| sink.forget(id));
+    }
+}
+
+/// A push that the receiver of the datagram has.
+fn pushed(ready: &MailboxReady, map: &MailboxMap, now: Instant) -> Pushed {
+    Pushed {
+        at: SystemTime::now(),
+        user: map.names(ready.mailbox).next().unwrap_or_default().to_owned(),
+        kind: ready.kind,
+        age: now.saturating_duration_since(ready.since),
+        events: ready.events,
+        via: Via::PushNotify,
+        fate: Fate::Delivered,
+        answer: None,
     }
 }
 

@@ -59,9 +59,12 @@ impl Daemon {
             self.store_what_is_told().await?;
         }
         let to_catch_up = self.pipeline.planner.to_catch_up();
-        let Self { network, registry, keeper, .. } = self;
+        let Self { network, registry, keeper, control, .. } = self;
         let keeps = keeper.keeps();
         drop(keeper);
+        if let Some(control) = control {
+            control.stop();
+        }
         if let Some(network) = network {
             network.stop();
         }

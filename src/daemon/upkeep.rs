@@ -77,6 +77,12 @@ pub(super) struct Upkeep {
     /// All mailboxes are being compared.
     comparing: Option<Comparing>,
     logged: HashSet<String>,
+    /// Why the sources could not be read the last time.
+    pub(super) map_trouble: Option<String>,
+    /// How often the system dropped events.
+    pub(super) overflows: u64,
+    /// How often all mailboxes were compared.
+    pub(super) rescans: u64,
 }
 
 impl Upkeep {
@@ -97,6 +103,9 @@ impl Upkeep {
             map_since: None,
             comparing: None,
             logged: HashSet::new(),
+            map_trouble: None,
+            overflows: 0,
+            rescans: 0,
         }
     }
 
@@ -286,6 +295,7 @@ impl Upkeep {
     /// Looks at everything again: at the sources of the map, at each mailbox, and at what is watched above them.
     fn sweep(&mut self, why: planner::Why, watching: &mut Watching, pipeline: &mut Pipeline, now: Instant) {
         debug!(mailboxes = pipeline.map.len(), "sweep: {} mailboxes are compared", pipeline.map.len());
+        self.rescans += 1;
         self.read_sources(now, Why::Sweep);
         // The poller compares what it polls, on a thread that a file server may hold up.
         let is_watched = |id: &MailboxId| !Part::ALL.into_iter().all(|part| watching.is_polled(*id, part));
@@ -305,6 +315,7 @@ impl Upkeep {
     pub(super) fn overflow(&mut self, watching: &mut Watching, pipeline: &mut Pipeline, now: Instant) {
         let mailboxes = pipeline.map.len();
         warn!(mailboxes, "events were dropped; every one of the {mailboxes} mailboxes is looked at");
+        self.overflows += 1;
         pipeline.release_halves(now);
         pipeline.planner.overflow();
         self.sweep(planner::Why::Overflow, watching, pipeline, now);
@@ -364,6 +375,7 @@ impl Upkeep {
                         self.reading_runs = false;
                         self.remapping.give_up();
                         let hint = error.hint();
+                        self.map_trouble = Some(error.to_string());
                         error!(%error, hint, "the map of mailboxes cannot be read; the old one stays: {error}; hint: {hint}");
                     }
                 }
@@ -371,6 +383,7 @@ impl Upkeep {
             Done::Compared { replacement, why } => {
                 self.reading_runs = false;
                 self.map_since = Some(Instant::now());
+                self.map_trouble = None;
                 let found_late = self.remapping.compared();
                 if let Some(replacement) = replacement {
                     self.replace(*replacement, why, pipeline);
@@ -405,6 +418,7 @@ impl Upkeep {
                 file = %file.display(), hint,
                 "the map file `{}` has no end of its last line, as if half written; the old map stays; hint: {hint}", file.display()
             );
+            self.map_trouble = Some(format!("`{}` has no end of its last line", file.display()));
             self.reading_runs = false;
             self.remapping.give_up();
             return;

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustc_hash::FxHashMap;
 use tracing::{debug, error, info, warn};
 
 use super::{
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     config::Backend,
+    control::status::MailboxState,
     growth,
     mailbox::MailboxId,
     maildir::Part,
@@ -33,6 +35,9 @@ use crate::{
 
 /// How many single troubles are logged in one go; the sum is always.
 const TROUBLES_LOGGED: usize = 10;
+
+/// How many reasons are kept for those who ask: with more mailboxes in trouble it is the same trouble.
+const REASONS: usize = 1000;
 
 /// How much is watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +58,8 @@ pub(super) struct Watching {
     pub(super) slots: Vec<Slot>,
     pub(super) parents: Parents,
     troubles: usize,
+    /// Why mailboxes cannot be watched: the first ones of many.
+    reasons: FxHashMap<MailboxId, Box<str>>,
     limit_reached: bool,
     limit_logged: bool,
     /// Mailboxes that are not there yet.
@@ -61,6 +68,16 @@ pub(super) struct Watching {
     waiting_logged: usize,
     /// Did a directory turn out to be watched for another mailbox? Then the map has to be read again.
     pub(super) map_is_stale: bool,
+}
+
+/// What a look at all mailboxes says.
+pub(super) struct Survey {
+    pub(super) counts: Counts,
+    pub(super) watched: usize,
+    pub(super) missing: usize,
+    pub(super) in_trouble: usize,
+    /// Some of those that are missing or in trouble; the latter first.
+    pub(super) examples: Vec<MailboxId>,
 }
 
 impl Watching {
@@ -75,6 +92,7 @@ impl Watching {
             slots: Vec::new(),
             parents: Parents::default(),
             troubles: 0,
+            reasons: FxHashMap::default(),
             limit_reached: false,
             limit_logged: false,
             waiting: 0,
@@ -135,6 +153,7 @@ impl Watching {
     ) -> bool {
         growth::at_least(&mut self.slots, id.index() + 1, Slot::default());
         let was_in_trouble = self.slots[id.index()].set(Flag::InTrouble, false);
+        self.reasons.remove(&id);
         self.set_waits(id, false);
         let mut again = false;
         for (part, armed) in Part::ALL.into_iter().zip(parts) {
@@ -233,6 +252,7 @@ impl Watching {
     /// Ends the watches of a mailbox.
     pub(super) fn disarm_mailbox(&mut self, id: MailboxId) {
         let Some(slot) = self.slots.get_mut(id.index()) else { return };
+        self.reasons.remove(&id);
         self.waiting -= usize::from(slot.is(Flag::Waits));
         for armed in std::mem::take(slot).parts().into_iter().flatten() {
             self.disarm(armed);
@@ -281,6 +301,9 @@ impl Watching {
             self.map_is_stale = true;
             return;
         }
+        if self.reasons.len() < REASONS {
+            self.reasons.insert(id, format!("`{}`: {error}", directory.display()).into());
+        }
         if was_in_trouble {
             return;
         }
@@ -325,6 +348,45 @@ impl Watching {
                 "mailboxes that are not there yet: {}; they are watched as soon as they are", self.waiting
             );
         }
+    }
+
+    /// How a mailbox is, as far as watching it goes.
+    pub(super) fn state(&self, id: MailboxId) -> MailboxState {
+        match self.slots.get(id.index()) {
+            Some(slot) if slot.is(Flag::InTrouble) => MailboxState::Trouble,
+            Some(slot) if slot.is(Flag::Waits) => MailboxState::Missing,
+            Some(slot) if slot.parts().iter().all(Option::is_some) => MailboxState::Watched,
+            _ => MailboxState::Arming,
+        }
+    }
+
+    /// Why a mailbox cannot be watched.
+    pub(super) fn reason(&self, id: MailboxId) -> Option<&str> {
+        self.reasons.get(&id).map(|reason| &**reason)
+    }
+
+    /// Looks at all mailboxes: with a million of them a few milliseconds.
+    pub(super) fn survey(&self, examples: usize) -> Survey {
+        let mut survey =
+            Survey { counts: self.counts(), watched: 0, missing: 0, in_trouble: 0, examples: Vec::new() };
+        let mut missing = Vec::new();
+        for id in (0u32..).take(self.slots.len()).map(MailboxId) {
+            match self.state(id) {
+                MailboxState::Watched => survey.watched += 1,
+                MailboxState::Trouble => {
+                    survey.in_trouble += 1;
+                    survey.examples.extend((survey.examples.len() < examples).then_some(id));
+                }
+                MailboxState::Missing => {
+                    survey.missing += 1;
+                    missing.extend((missing.len() < examples).then_some(id));
+                }
+                MailboxState::Arming | MailboxState::NotWanted => {}
+            }
+        }
+        let room = examples - survey.examples.len();
+        survey.examples.extend(missing.into_iter().take(room));
+        survey
     }
 
     pub(super) fn counts(&self) -> Counts {

@@ -71,12 +71,12 @@ impl Refusals {
 }
 
 impl Desk {
-    pub(super) fn new(intake: Intake, peers: Peers, limits: Limits) -> Self {
+    pub(super) fn new(intake: Intake, peers: Peers, limits: Limits, counters: Arc<Counters>) -> Self {
         Self {
             intake,
             peers,
             seats: Arc::new(Seats::new(limits.clone())),
-            counters: Arc::default(),
+            counters,
             rate: Rate::new(&limits),
             limits,
             refusals: Mutex::default(),

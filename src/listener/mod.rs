@@ -175,13 +175,18 @@ impl Bound {
         Self { limits, ..self }
     }
 
-    /// Starts to serve, on the runtime that this is called on. `stop` ends it: sockets are closed and their paths removed at once,
+    /// Starts to serve, on the runtime that this is called on, and counts what comes. `stop` ends it: sockets are closed and their paths removed at once,
     /// and requests that are under way get their answers if that takes no longer than [`Limits::grace`].
     ///
     /// # Errors
     /// If the system does not let us wait for the sockets.
-    pub fn serve(self, intake: Intake, stop: &CancellationToken) -> io::Result<Serving> {
-        let desk = Arc::new(Desk::new(intake, self.peers, self.limits));
+    pub fn serve(
+        self,
+        intake: Intake,
+        counters: Arc<Counters>,
+        stop: &CancellationToken,
+    ) -> io::Result<Serving> {
+        let desk = Arc::new(Desk::new(intake, self.peers, self.limits, counters));
         let mut tasks = JoinSet::new();
         if let Some(listener) = self.xaps_http {
             listener.set_nonblocking(true)?;
@@ -202,7 +207,6 @@ impl Bound {
             let socket = tokio::net::UnixDatagram::from_std(socket)?;
             tasks.spawn(Datagrams { socket, _path: path }.run(Arc::clone(&desk), stop.clone()));
         }
-        let counters = Arc::clone(&desk.counters);
         let stop = stop.clone();
         tasks.spawn(async move {
             tokio::select! {
@@ -211,7 +215,7 @@ impl Bound {
                 () = desk.sum_up() => {}
             }
         });
-        Ok(Serving { tasks, counters })
+        Ok(Serving { tasks })
     }
 }
 
@@ -224,16 +228,9 @@ fn unix((listener, path): (UnixListener, BoundPath)) -> io::Result<UnixSource> {
 #[derive(Debug)]
 pub struct Serving {
     tasks: JoinSet<()>,
-    counters: Arc<Counters>,
 }
 
 impl Serving {
-    /// What they have done.
-    #[must_use]
-    pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.counters)
-    }
-
     /// Waits until they have ended after the stop.
     pub async fn ended(mut self) {
         while self.tasks.join_next().await.is_some() {}

@@ -221,6 +221,18 @@ impl Planner {
         self.catch_up.len()
     }
 
+    /// How many mailboxes wait for quiet, or for the end of their interval.
+    #[must_use]
+    pub fn debounced(&self) -> usize {
+        self.debouncer.pending()
+    }
+
+    /// See [`Debouncer::waiting`].
+    #[must_use]
+    pub fn waiting(&self, id: MailboxId) -> Option<(Instant, Instant, u32)> {
+        self.debouncer.waiting(id)
+    }
+
     /// Does something wait to be pushed?
     #[must_use]
     pub fn is_pending(&self, id: MailboxId) -> bool {

@@ -293,6 +293,19 @@ pub trait Store: Send {
         })
     }
 
+    /// How many registrations there are. A store may know a way that does not read them.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn counts(&mut self) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        self.for_each(&mut |registration| {
+            counts.devices += 1;
+            counts.suspended += u64::from(!registration.state.is_live());
+        })?;
+        Ok(counts)
+    }
+
     /// Each user with a live registration, once.
     ///
     /// # Errors
@@ -328,6 +341,15 @@ pub trait Store: Send {
     /// # Errors
     /// If the copy cannot be made, or there is something at its path.
     fn backup(&mut self, to: &Path) -> Result<(), StoreError>;
+}
+
+/// How many registrations there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All of them.
+    pub devices: u64,
+    /// Those that are not pushed to until the device comes back.
+    pub suspended: u64,
 }
 
 /// What can be done inside a transaction, which sees its own changes.

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::{
-    DeviceToken, Registration, Store, StoreError, Timestamp, Topic,
+    Counts, DeviceToken, Registration, Store, StoreError, Timestamp, Topic,
     life::{self, Answer, Write},
     service::{NotStored, Open, Shared},
 };
@@ -31,6 +31,7 @@ pub(super) enum Lookup {
     OfUsers(Vec<Username>, oneshot::Sender<Result<Vec<Registration>, NotStored>>),
     LastTopic(oneshot::Sender<Result<Option<Topic>, NotStored>>),
     PushedSince(Timestamp, oneshot::Sender<Result<Vec<Pushed>, NotStored>>),
+    Counts(oneshot::Sender<Result<Counts, NotStored>>),
     Records(oneshot::Sender<Result<Option<Stored>, NotStored>>),
 }
 
@@ -90,6 +91,9 @@ pub(super) fn run(open: &Open, shared: &Shared, lookups: &Receiver<Lookup>) {
                 let _ = reply.send(ask(open, &mut store, records));
                 // They are asked for once.
                 store = None;
+            }
+            Lookup::Counts(reply) => {
+                let _ = reply.send(ask(open, &mut store, |store| store.counts()));
             }
             Lookup::LastTopic(reply) => {
                 let _ = reply.send(ask(open, &mut store, |store| store.last_topic()));

@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
 use super::{
-    DeviceToken, NewRegistration, Registration, Store, StoreError, Timestamp, Topic,
+    Counts, DeviceToken, NewRegistration, Registration, Store, StoreError, Timestamp, Topic,
     change::{Applied, Change},
     life::Refused,
     reader::{self, Lookup, Stored},
@@ -299,6 +299,16 @@ impl Registry {
     pub async fn last_topic(&self) -> Result<Option<Topic>, NotStored> {
         let (reply, answer) = oneshot::channel();
         self.reader.try_send(Lookup::LastTopic(reply)).map_err(|_| NotStored)?;
+        answer.await.map_err(|_| NotStored)?
+    }
+
+    /// How many registrations are stored.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub async fn counts(&self) -> Result<Counts, NotStored> {
+        let (reply, answer) = oneshot::channel();
+        self.reader.try_send(Lookup::Counts(reply)).map_err(|_| NotStored)?;
         answer.await.map_err(|_| NotStored)?
     }
 

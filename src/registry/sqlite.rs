@@ -13,8 +13,8 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, named_params};
 
 use super::{
-    AccountId, DeviceToken, Key, Registration, State, Store, StoreError, Timestamp, Topic, Transaction,
-    VisitPushed, VisitRecord,
+    AccountId, Counts, DeviceToken, Key, Registration, State, Store, StoreError, Timestamp, Topic,
+    Transaction, VisitPushed, VisitRecord,
 };
 use crate::{
     mailbox::Username,
@@ -201,6 +201,14 @@ impl Store for SqliteStore {
                 visit(token(row, 0)?, Timestamp(row.get(1)?), row.get_ref(2)?.as_str_or_null()?);
             }
             Ok(())
+        })
+    }
+
+    fn counts(&mut self) -> Result<Counts, StoreError> {
+        self.sql(|connection| {
+            connection.query_row("SELECT count(*), count(suspended) FROM registration", [], |row| {
+                Ok(Counts { devices: unsigned(row, 0)?, suspended: unsigned(row, 1)? })
+            })
         })
     }
 
@@ -496,6 +504,11 @@ fn parse<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
     column: usize,
 ) -> rusqlite::Result<T> {
     row.get_ref(column)?.as_str()?.parse().map_err(|error| unreadable(column, error))
+}
+
+/// A count, which SQLite has as a signed number.
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.unsigned_abs())
 }
 
 fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {

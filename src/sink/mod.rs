@@ -3,9 +3,11 @@
 pub mod apns;
 pub mod push_notify;
 mod socket;
+pub mod tally;
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use self::tally::Via;
 use crate::{
     debouncer::MailboxReady,
     mailbox::{MailboxId, MailboxMap},
@@ -22,11 +24,22 @@ pub enum Outcome {
     Waiting,
 }
 
+/// How a sink is, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Where it sends to.
+    pub target: String,
+    /// What is wrong now, so that nothing goes out.
+    pub trouble: Option<String>,
+    /// What was wrong last, and when.
+    pub last_error: Option<(SystemTime, String)>,
+}
+
 /// A receiver of pushes. Never blocks: what cannot be sent now waits as a member of a set of mailboxes, each at most once,
 /// so that an outage costs memory by users and not by events.
 pub trait Sink {
-    /// The sink's name in logs: its table in the configuration.
-    fn name(&self) -> &'static str;
+    /// Which sink it is.
+    fn via(&self) -> Via;
 
     /// Pushes to all names of a mailbox, or keeps the mailbox for later.
     fn offer(&mut self, ready: &MailboxReady, map: &MailboxMap, now: Instant) -> Outcome;
@@ -42,4 +55,7 @@ pub trait Sink {
 
     /// How many mailboxes wait.
     fn waiting(&self) -> usize;
+
+    /// How it is.
+    fn health(&self) -> Health;
 }

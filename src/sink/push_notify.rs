@@ -4,12 +4,12 @@ use std::{
     collections::VecDeque,
     io,
     path::Path,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tracing::{debug, error, info, warn};
 
-use super::{Outcome, Sink, socket::RecordSocket};
+use super::{Health, Outcome, Sink, socket::RecordSocket, tally::Via};
 use crate::{
     backoff::Backoff,
     config::PushNotify,
@@ -23,6 +23,8 @@ use crate::{
 const FULL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(500));
 /// A receiver that is not there: a look now and then, soon enough after a restart.
 const GONE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// A receiver that has been busy for so long hangs.
+const HANGS: Duration = Duration::from_secs(10);
 /// The most records sent by one retry, so that the watcher gets its turn.
 const BATCH: usize = 512;
 
@@ -94,6 +96,7 @@ pub struct PushNotifySink {
     full: Backoff,
     gone: Backoff,
     outage: Option<Outage>,
+    last_error: Option<(SystemTime, String)>,
 }
 
 impl PushNotifySink {
@@ -111,6 +114,7 @@ impl PushNotifySink {
             full: Backoff::new(FULL.0, FULL.1),
             gone: Backoff::new(GONE.0, GONE.1),
             outage: None,
+            last_error: None,
         })
     }
 
@@ -157,6 +161,7 @@ impl PushNotifySink {
                 debug!(%socket, waiting = self.waiting.count, "the receiver is busy, and pushes wait for it: `{socket}`");
             } else {
                 let hint = hint(self.socket.path(), self.dialect, error);
+                self.last_error = Some((SystemTime::now(), error.to_string()));
                 error!(
                     %socket, %error, waiting = self.waiting.count, hint,
                     "cannot push through `{socket}`: {error}; each user's push is kept and tried again; hint: {hint}"
@@ -188,8 +193,8 @@ impl PushNotifySink {
 }
 
 impl Sink for PushNotifySink {
-    fn name(&self) -> &'static str {
-        "push-notify"
+    fn via(&self) -> Via {
+        Via::PushNotify
     }
 
     fn offer(&mut self, ready: &MailboxReady, map: &MailboxMap, now: Instant) -> Outcome {
@@ -236,6 +241,18 @@ impl Sink for PushNotifySink {
 
     fn waiting(&self) -> usize {
         self.waiting.count
+    }
+
+    fn health(&self) -> Health {
+        let target = self.socket.path().display().to_string();
+        let trouble = self.outage.as_ref().and_then(|outage| match outage.kind {
+            // What was inherited from another sink has not been tried yet.
+            io::ErrorKind::Other => None,
+            io::ErrorKind::WouldBlock if outage.since.elapsed() < HANGS => None,
+            io::ErrorKind::WouldBlock => Some("the receiver does not read".to_owned()),
+            _ => self.last_error.as_ref().map(|(_, message)| message.clone()),
+        });
+        Health { target, trouble, last_error: self.last_error.clone() }
     }
 }
 

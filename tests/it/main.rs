@@ -5,6 +5,7 @@ mod apns;
 mod backends;
 mod bad_input;
 mod commands;
+mod control;
 mod crash;
 mod credentials;
 mod devices;

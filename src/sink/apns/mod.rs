@@ -27,7 +27,7 @@ use std::{
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Outcome, Sink};
+use super::{Health, Outcome, Sink, tally::Via};
 use crate::{
     debouncer::MailboxReady,
     mailbox::{MailboxId, MailboxMap, Username},
@@ -116,6 +116,18 @@ impl ApnsSink {
         self.counters.trouble()
     }
 
+    /// How many users have a device, as far as is known.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.registered.fingerprints.len()
+    }
+
+    /// What the sink has counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// INBOX changed: for a mailbox with other folders pending that has to be kept in mind. Nearly always there is none.
     pub fn note_inbox(&mut self, mailbox: MailboxId) {
         if !self.folders.is_empty()
@@ -138,8 +150,8 @@ impl ApnsSink {
 }
 
 impl Sink for ApnsSink {
-    fn name(&self) -> &'static str {
-        "apns"
+    fn via(&self) -> Via {
+        Via::Apns
     }
 
     fn offer(&mut self, ready: &MailboxReady, map: &MailboxMap, _now: Instant) -> Outcome {
@@ -175,6 +187,14 @@ impl Sink for ApnsSink {
 
     fn waiting(&self) -> usize {
         self.early.len() + self.changes.len() + self.counters.pending.load(Relaxed)
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            target: self.counters.facts().endpoint,
+            trouble: self.counters.trouble(),
+            last_error: self.counters.last_trouble(),
+        }
     }
 }
 

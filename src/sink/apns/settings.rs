@@ -12,6 +12,7 @@ use std::{
 use tracing::{error, info, warn};
 
 use super::{
+    counters::Facts,
     credential::{Credential, Environment, roots},
     dial::{Endpoint, TlsDial},
     push::Authority,
@@ -101,6 +102,20 @@ fn link(config: &Apns, endpoint: Endpoint, loaded: &Loaded) -> Result<TlsDial, U
 #[must_use]
 pub fn endpoint(config: &Apns, environment: Environment) -> Endpoint {
     config.endpoint.clone().unwrap_or_else(|| Endpoint { host: environment.host().to_owned(), port: 443 })
+}
+
+/// What pushes are made with, for people.
+#[must_use]
+pub fn facts(config: &Apns, loaded: Option<&Loaded>, topic: Option<String>) -> Facts {
+    let environment = loaded.map(|loaded| loaded.environment);
+    Facts {
+        endpoint: endpoint(config, environment.unwrap_or(Environment::Production)).to_string(),
+        topic,
+        environment: environment.map(|environment| environment.to_string()),
+        certificate_ends: loaded
+            .and_then(|loaded| loaded.credential.validity())
+            .map(|validity| validity.not_after),
+    }
 }
 
 /// Tells what a credential is, and what about it is not as it should be.

@@ -163,8 +163,10 @@ impl Server {
                 let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
                     tokio::spawn(tell_maildirs(questions, folder));
-                    let serving = bound.limited(setup.limits).serve(intake, &stop).unwrap();
-                    started.send(serving.counters()).unwrap();
+                    let counters = Arc::default();
+                    let serving =
+                        bound.limited(setup.limits).serve(intake, Arc::clone(&counters), &stop).unwrap();
+                    started.send(counters).unwrap();
                     serving.ended().await;
                 });
             }

@@ -70,6 +70,7 @@ impl Site {
             .set("debounce.change-quiet", "300ms")
             .set("debounce.change-max-wait", "2s")
             .set("registry.url", "sqlite:pushmaild.db")
+            .set("control.socket", "control.sock")
             .set("push-notify.socket", &socket.to_string_lossy())
             .set("push-notify.dialect", "osx-10.8")
     }

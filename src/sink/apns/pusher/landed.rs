@@ -18,6 +18,7 @@ use crate::{
         pending::PushId,
         push::Push,
     },
+    sink::tally::{Fate, Pushed, Via},
 };
 
 /// A mass failure that lasts is told of again after this time.
@@ -60,6 +61,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
                 let kind = push.kind.as_str();
                 let age = time.saturating_duration_since(push.since).as_secs_f64();
                 info!(user = %user, kind, age_ms = age * 1000.0, token = %token, sink = "apns", apns_id, "pushed {user} to device {token}: {kind} in {age:.3} s");
+                self.note(&push, Fate::Delivered, None);
                 self.pushed.push((Arc::clone(&push.key), sent));
                 self.note_at.get_or_insert(time + NOTE_PUSHED.0);
             }
@@ -141,6 +143,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
             debug!(user = %user, token = %token, apns_id, "Apple answers {text} to the push for {user}");
         }
         Counters::add(&self.counters.dropped);
+        self.note(push, Fate::Failed, Some(text.clone()));
         self.pending.done(id);
         self.submit(Change::Answered {
             key: (*push.key).clone(),
@@ -169,9 +172,24 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
                 "Apple refuses {bad} of the {all} device tokens of the last hour, so the fault is not theirs: none is removed; hint: {hint}"
             );
         }
+        self.note(push, Fate::Refused, Some(text.to_string()));
         info!(user = %user, token = %token, answer = text, "Apple answers {text} for device {token} of {user}");
         let key = (*push.key).clone();
         self.submit(Change::Answered { key, answer, sent, is_mass_failure });
+    }
+
+    /// A push has come to its end.
+    fn note(&self, push: &Push, fate: Fate, answer: Option<String>) {
+        self.counters.tally.note(Pushed {
+            at: SystemTime::now(),
+            user: push.key.user.to_string(),
+            kind: push.kind,
+            age: now().saturating_duration_since(push.since),
+            events: 1,
+            via: Via::Apns,
+            fate,
+            answer,
+        });
     }
 
     /// The credential is refused: nothing is sent but a probe, and nothing is lost.

@@ -1,0 +1,313 @@
+//! What the running daemon says of itself. The keys are stable: `status --json` and the control socket show these documents as they are.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::sink::tally::{Pushed, label};
+
+/// Everything but the single users.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of pushmaild.
+    pub version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// When this was so: RFC 3339, as all times here.
+    pub time: String,
+    /// When the daemon started.
+    pub started: String,
+    /// Is everything watched that the map has?
+    pub ready: bool,
+    /// The configuration file.
+    pub config: String,
+    /// The map of users and Maildirs.
+    pub map: MapStatus,
+    /// The mailboxes of the map.
+    pub mailboxes: Mailboxes,
+    /// How they are watched.
+    pub watch: Watch,
+    /// What is not pushed yet.
+    pub pending: Pending,
+    /// Where pushes go.
+    pub sinks: Vec<SinkStatus>,
+    /// Apple's push service, if `[apns]` is there.
+    pub apns: Option<ApnsStatus>,
+    /// The registry, if there is one.
+    pub registry: Option<RegistryStatus>,
+    /// Where registrations come in.
+    pub listeners: Vec<ListenerStatus>,
+    /// Mailboxes that are not watched though they should be. The first ones of many.
+    pub troubles: Vec<Trouble>,
+    /// The last pushes, the newest first.
+    pub pushes: Vec<Push>,
+}
+
+/// The map of users and Maildirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapStatus {
+    /// How long ago its sources were read.
+    pub read_seconds_ago: Option<u64>,
+    /// Why they could not be read the last time; then an older map is in use.
+    pub trouble: Option<String>,
+}
+
+/// Counts of mailboxes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mailboxes {
+    /// All of the map.
+    pub total: usize,
+    /// Those of which all is watched.
+    pub watched: usize,
+    /// Those that do not exist yet.
+    pub missing: usize,
+    /// Those that cannot be watched.
+    pub in_trouble: usize,
+    /// Are only those watched whose user has a registered device?
+    pub only_registered: bool,
+}
+
+/// How mailboxes are watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// `inotify`, `fanotify`, `notify` or `poll`.
+    pub backend: String,
+    /// Directories with a watch.
+    pub watches: usize,
+    /// Directories that are looked at now and then.
+    pub polled: usize,
+    /// The system's limit of watches, where there is one.
+    pub limit: Option<u64>,
+    /// Events since the start.
+    pub events: u64,
+    /// How often events were dropped by the system.
+    pub overflows: u64,
+    /// How often all mailboxes were compared: sweeps, and after overflows.
+    pub rescans: u64,
+}
+
+/// Mailboxes with something that is not pushed yet, and waits for its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// In the debouncer.
+    pub debounced: usize,
+    /// Found by a comparison, and held to the rate of `catch-up-rate`.
+    pub catching_up: usize,
+}
+
+/// A sink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkStatus {
+    /// Its table in the configuration.
+    pub name: String,
+    /// Where it sends to.
+    pub target: String,
+    /// How it is.
+    pub state: SinkState,
+    /// Pushes that wait for the receiver.
+    pub waiting: usize,
+    /// Pushes since the start that the receiver has.
+    pub delivered: u64,
+    /// Pushes that it did not want.
+    pub refused: u64,
+    /// Pushes that went wrong.
+    pub failed: u64,
+    /// What is wrong now.
+    pub trouble: Option<String>,
+    /// What was wrong last.
+    pub last_error: Option<LastError>,
+}
+
+/// How a sink is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SinkState {
+    /// Pushes go out.
+    Ok,
+    /// The receiver is busy, and some wait.
+    Busy,
+    /// Nothing goes out.
+    Trouble,
+}
+
+/// An error of a sink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    /// When.
+    pub time: String,
+    /// What.
+    pub message: String,
+}
+
+/// Apple's push service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApnsStatus {
+    /// The topic of the credential, or of the configuration.
+    pub topic: Option<String>,
+    /// `production` or `sandbox`.
+    pub environment: Option<String>,
+    /// When the certificate ends; none for provider tokens.
+    pub certificate_ends: Option<String>,
+    /// Seconds until then; negative when it has ended.
+    pub certificate_seconds_left: Option<i64>,
+    /// Whole days until then; negative when it has ended.
+    pub certificate_days_left: Option<i64>,
+    /// Users with a device.
+    pub users: usize,
+    /// Pushes not sent since the phone was told another topic.
+    pub other_topic: u64,
+    /// Tries that were repeated.
+    pub retried: u64,
+    /// Connections that were tried.
+    pub connections: u64,
+}
+
+/// The registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryStatus {
+    /// Registered devices; none while the database cannot be read.
+    pub devices: Option<u64>,
+    /// Of these, the ones that are not pushed to until they come back.
+    pub suspended: Option<u64>,
+    /// Registrations that wait for the disk.
+    pub unwritten: usize,
+    /// Why nothing can be written.
+    pub trouble: Option<String>,
+}
+
+/// One socket of `[listen]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// Its key in the configuration.
+    pub name: String,
+    /// Requests that were done.
+    pub taken: u64,
+    /// Requests that were wrong, or not for this peer to ask.
+    pub refused: u64,
+    /// Requests that were right, and failed.
+    pub failed: u64,
+}
+
+/// A mailbox that is not watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// The first of its names.
+    pub user: String,
+    /// Where it is.
+    pub maildir: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A push that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Push {
+    /// When.
+    pub time: String,
+    /// Whose.
+    pub user: String,
+    /// `new-mail` or `change`.
+    pub kind: String,
+    /// Milliseconds from the first event to the push.
+    pub age_ms: f64,
+    /// How many events it tells of.
+    pub events: u32,
+    /// Through which sink.
+    pub sink: String,
+    /// `delivered`, `refused` or `failed`.
+    pub outcome: String,
+    /// What the receiver said, if it was anything but yes.
+    pub answer: Option<String>,
+}
+
+impl From<&Pushed> for Push {
+    fn from(pushed: &Pushed) -> Self {
+        Self {
+            time: time(pushed.at),
+            user: pushed.user.clone(),
+            kind: label(pushed.kind).to_owned(),
+            age_ms: milliseconds(pushed.age),
+            events: pushed.events,
+            sink: pushed.via.as_str().to_owned(),
+            outcome: pushed.fate.as_str().to_owned(),
+            answer: pushed.answer.clone(),
+        }
+    }
+}
+
+/// One mailbox, with all its names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UserStatus {
+    /// The names that lead to it.
+    pub users: Vec<String>,
+    /// Where it is.
+    pub maildir: String,
+    /// Is it to be watched?
+    pub state: MailboxState,
+    /// What is in the way, if it is in trouble.
+    pub reason: Option<String>,
+    /// `new/` and `cur/`.
+    pub parts: Vec<PartStatus>,
+    /// What waits for its time.
+    pub pending: Option<PendingPush>,
+    /// The sinks in which a push waits.
+    pub waits_in: Vec<String>,
+    /// Has one of the names a registered device? None without `[apns]`.
+    pub has_device: Option<bool>,
+    /// When the daemon last pushed through the push_notify socket, or handed it to a program.
+    pub last_push: Option<String>,
+}
+
+/// How a mailbox is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MailboxState {
+    /// All of it is watched.
+    Watched,
+    /// Some of it does not exist yet.
+    Missing,
+    /// Some of it cannot be watched.
+    Trouble,
+    /// Its user has no registered device, and only those are watched.
+    NotWanted,
+    /// It is about to be watched.
+    Arming,
+}
+
+/// One directory of a mailbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartStatus {
+    /// `new` or `cur`.
+    pub name: String,
+    /// Is it watched?
+    pub armed: bool,
+    /// By looking at it now and then?
+    pub polled: bool,
+    /// The directory that was armed: its device and inode.
+    pub device: Option<u64>,
+    /// See `device`.
+    pub inode: Option<u64>,
+}
+
+/// A push that waits for its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PendingPush {
+    /// Milliseconds since the first event.
+    pub age_ms: f64,
+    /// Milliseconds until it goes out.
+    pub due_in_ms: f64,
+    /// How many events it tells of so far.
+    pub events: u32,
+}
+
+/// A time, to the millisecond.
+#[must_use]
+pub fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// A length of time in milliseconds, to the microsecond.
+#[must_use]
+pub fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
