@@ -80,6 +80,23 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// Say why a user gets no push: test each link of the chain
+    #[command(
+        after_help = "Each link is tested by itself: the map, the Maildir, the daemon and what it watches, what waits, the sinks, \
+                            the user's devices, the credential, and Apple. Nothing is written into a Maildir, and no phone is pushed. \
+                            The exit status is 1 if a link is broken."
+    )]
+    Doctor {
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        /// The user; without one, everything that is about all users is tested
+        #[arg(value_name = "USER", value_parser = username)]
+        user: Option<Username>,
+    },
     /// Bind a push_notify socket and print what arrives
     Listen(ListenArgs),
     /// Show and change the registry: which devices are pushed to

@@ -1,7 +1,9 @@
 //! The commands, one file each.
 
+mod apple;
 mod check;
 mod devices;
+mod doctor;
 mod listen;
 mod output;
 mod push;
@@ -29,6 +31,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Push { config, user, json } => push::run(&config.config, &user, json),
         Command::Send { config, users } => send::run(&config.config, &users),
         Command::Status { config, json, watch } => status::run(&config.config, json, watch),
+        Command::Doctor { config, json, user } => doctor::run(&config.config, user.as_ref(), json),
         Command::Listen(arguments) => listen::run(&arguments),
         Command::Devices { command } => devices::run(command),
     }

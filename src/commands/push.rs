@@ -1,33 +1,19 @@
 //! `pushmaild push USER`: one push to each of the user's devices now, through Apple, with what Apple answers.
 
-use std::{
-    collections::HashSet,
-    path::Path,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{collections::HashSet, path::Path};
 
 use serde::Serialize;
-use tokio::time::timeout;
 
-use super::{load, output};
+use super::{
+    apple::{self, Apple, Failure},
+    load, output,
+};
 use crate::{
-    classifier::Kind,
     config::{Apns, Config},
     exit_code::Exit,
     mailbox::Username,
     registry::{Registration, Store, StoreError, sqlite::SqliteStore},
-    sink::apns::{
-        answer::reason,
-        connection::Connection,
-        dial::{Dial, TlsDial},
-        push::{self, Changed, Push},
-        pusher::Settings,
-        settings,
-    },
 };
-
-/// How long Apple may take for an answer.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// What became of one device.
 #[derive(Debug, Serialize)]
@@ -40,18 +26,6 @@ struct Answered {
     answer: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     apns_id: Option<String>,
-}
-
-/// Why nothing can be pushed.
-struct Failure {
-    message: String,
-    hint: String,
-}
-
-impl Failure {
-    fn new(message: impl ToString, hint: impl ToString) -> Self {
-        Self { message: message.to_string(), hint: hint.to_string() }
-    }
 }
 
 pub(super) fn run(config: &Path, user: &str, json: bool) -> Exit {
@@ -122,70 +96,25 @@ fn devices(config: &Config, user: &str) -> Result<Vec<Registration>, Failure> {
 }
 
 fn push_all(apns: &Apns, devices: &[Registration]) -> Result<Vec<Answered>, Failure> {
-    let (settings, _) = settings::settings(apns);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(error, "see the error above"))?;
-    let answered = runtime.block_on(async {
-        let (dial, credential) = settings.link.as_ref().map_err(|reason| {
-            Failure::new(format_args!("no push can go to Apple: {reason}"), "see `pushmaild check`")
-        })?;
-        let io = dial.dial().await.map_err(|error| Failure::new(&error, error.hint()))?;
-        let opened = Connection::open(io, 1, credential.tokens().is_some()).await;
-        let (connection, driver) = opened.map_err(|end| Failure::new(end.text, "see `pushmaild check`"))?;
-        let driver = tokio::spawn(driver);
+    apple::with(async {
+        let apple = Apple::connect(apns).await?;
         let mut answered = Vec::new();
         for device in devices {
-            answered.push(push_one(&settings, &connection, device).await);
+            let apple::Answered { topic, apns_id, answer } = apple.push(device).await;
+            answered.push(Answered {
+                user: device.key.user.to_string(),
+                device: device.key.token.to_string(),
+                account_id: device.key.account.to_string(),
+                topic,
+                accepted: matches!(answer, Ok((200, _))),
+                answer: match answer {
+                    Ok((200, _)) => "200, accepted".to_owned(),
+                    Ok((status, reason)) => format!("{status} {reason}"),
+                    Err(error) => error,
+                },
+                apns_id,
+            });
         }
-        driver.abort();
         Ok(answered)
-    });
-    runtime.shutdown_background();
-    answered
-}
-
-async fn push_one(settings: &Settings<TlsDial>, connection: &Connection, device: &Registration) -> Answered {
-    let changed = Changed {
-        inbox: true,
-        others: device.acknowledged.clone(),
-        kind: Kind::NewMail,
-        since: Instant::now(),
-    };
-    let topic = device.topic.as_ref().map(ToString::to_string).or_else(|| settings.topic.clone());
-    let mut answered = Answered {
-        user: device.key.user.to_string(),
-        device: device.key.token.to_string(),
-        account_id: device.key.account.to_string(),
-        topic: topic.clone(),
-        accepted: false,
-        answer: String::new(),
-        apns_id: None,
-    };
-    let (Some(topic), Some(push)) = (topic, Push::new(device, &changed)) else {
-        "no topic is known: set `topic` under [apns]".clone_into(&mut answered.answer);
-        return answered;
-    };
-    let id = push::new_id();
-    let now = SystemTime::now();
-    let authorization = settings.link.as_ref().ok().and_then(|(_, credential)| credential.authorization(now));
-    let request =
-        push::request(&push, &topic, settings.priorities, &settings.authority, authorization, &id, now);
-    answered.apns_id = Some(id);
-    match request {
-        Err(error) => answered.answer = error.to_string(),
-        Ok((request, body)) => match timeout(ANSWER, connection.exchange(request, body)).await {
-            Err(_) => answered.answer = format!("no answer within {ANSWER:?}"),
-            Ok(Err(error)) => answered.answer = error.to_string(),
-            Ok(Ok(reply)) => {
-                answered.accepted = reply.status == 200;
-                answered.answer = match reply.status {
-                    200 => "200, accepted".to_owned(),
-                    status => format!("{status} {}", reason(&reply.body)),
-                };
-            }
-        },
-    }
-    answered
+    })
 }

@@ -9,6 +9,7 @@ mod control;
 mod crash;
 mod credentials;
 mod devices;
+mod doctor;
 mod dovecot;
 mod fanotify;
 mod faults;

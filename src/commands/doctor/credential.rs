@@ -1,0 +1,143 @@
+//! The credential for Apple, and whether Apple takes it: the probe with a device token of zeros, which nobody has.
+
+use std::time::SystemTime;
+
+use super::{
+    super::apple::{self, Apple},
+    chain::Chain,
+    daemon::Daemon,
+    sinks,
+};
+use crate::{
+    config::Apns,
+    registry::{Key, Registration, State, Timestamp},
+    sink::apns::settings::{self, Loaded},
+};
+
+/// From here on the end of a certificate is worth a word: days.
+const SOON: u64 = 30;
+/// No device has it.
+const NOBODYS_TOKEN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Tests the credential, and Apple's word on it. Returns the topic that it is for.
+pub(super) fn test(chain: &mut Chain, apns: &Apns, daemon: Option<&Daemon>) -> Option<String> {
+    let loaded = match settings::load(apns) {
+        Ok(loaded) => loaded,
+        Err(unusable) => {
+            chain.broken("credential", unusable.message, unusable.hint);
+            chain.untested("Apple", "there is no credential to ask with");
+            return apns.topic.as_ref().map(ToString::to_string);
+        }
+    };
+    let topic = apns.topic.as_ref().map(ToString::to_string);
+    let topic = topic.or_else(|| loaded.credential.topic().map(str::to_owned));
+    let is_good = credential(chain, &loaded, topic.as_deref());
+    let Some(topic) = topic else {
+        chain.untested("Apple", "there is no topic to ask for");
+        return None;
+    };
+    if is_good {
+        probe(chain, apns, &topic, daemon);
+    } else {
+        chain.untested("Apple", "the credential is broken");
+    }
+    Some(topic)
+}
+
+/// Is the credential good, as far as can be seen in its files?
+fn credential(chain: &mut Chain, loaded: &Loaded, topic: Option<&str>) -> bool {
+    const LINK: &str = "credential";
+    let Loaded { credential, environment, mismatch } = loaded;
+    let now = SystemTime::now();
+    let topics = credential.topics();
+    let text = format!("{}, {environment}, for the topic {}", credential.subject(), topic.unwrap_or("none"));
+    if let Some(problem) = credential.problem_at(now) {
+        chain.broken(LINK, problem.to_string(), problem.hint());
+    } else if let Some(mismatch) = mismatch {
+        chain.broken(
+            LINK,
+            mismatch.clone(),
+            "leave `environment` out, or get a certificate for the other one",
+        );
+    } else if topic.is_none() {
+        chain.broken(LINK, "the certificate names no topic", "set `topic` under [apns]");
+    } else if let Some(topic) =
+        topic.filter(|topic| !topics.is_empty() && !topics.iter().any(|own| own == topic))
+    {
+        chain.broken(
+            LINK,
+            format!("the certificate is not for the topic `{topic}`, but for {}", topics.join(", ")),
+            "leave `topic` out: it is in the certificate",
+        );
+    } else if let Some(days) = credential.days_left(now).filter(|days| *days <= SOON) {
+        chain.warning(
+            LINK,
+            format!("{text}; it ends in {days} days"),
+            "put the new one in its place: the daemon takes it up by itself",
+        );
+        return true;
+    } else {
+        let days =
+            credential.days_left(now).map_or_else(String::new, |days| format!("; good for {days} days"));
+        chain.good(LINK, format!("{text}{days}"));
+        return true;
+    }
+    false
+}
+
+fn probe(chain: &mut Chain, apns: &Apns, topic: &str, daemon: Option<&Daemon>) {
+    const LINK: &str = "Apple";
+    let Some(nobody) = nobody(topic) else { return };
+    let answered = apple::with(async { Ok(Apple::connect(apns).await?.push(&nobody).await) });
+    let answer = match answered {
+        Err(failure) => return chain.broken(LINK, failure.message, failure.hint),
+        Ok(answered) => answered.answer,
+    };
+    match answer {
+        // 200 would be strange, and say the same.
+        Ok((status, reason)) if reason == "BadDeviceToken" || status == 200 => match sinks::trouble(daemon, "apns") {
+            Some(trouble) => chain.broken(
+                LINK,
+                format!("it accepts the credential and the topic from here, and the daemon cannot push: {trouble}"),
+                "the daemon runs as another user, perhaps in another network: can it read the credential and reach Apple?",
+            ),
+            None => chain.good(LINK, "reachable; it accepts the credential and the topic"),
+        },
+        Ok((status @ (403 | 400), reason)) => chain.broken(
+            LINK,
+            format!("it refuses the credential or its topic: {status} {reason}"),
+            "the certificate or key was revoked, or is for another topic or environment; `pushmaild check` shows what it says of itself",
+        ),
+        Ok((status, reason)) => chain.warning(
+            LINK,
+            format!("it answers {status} {reason}, which says nothing about the credential"),
+            "Apple has trouble of its own, or wants fewer questions; try again in some minutes",
+        ),
+        Err(error) => chain.broken(
+            LINK,
+            error,
+            "is there a firewall or a proxy in between? Apple's port 2197 is there as well: `endpoint` under [apns]",
+        ),
+    }
+}
+
+fn nobody(topic: &str) -> Option<Registration> {
+    let (now, account) = (Timestamp::now(), "00000000-0000-0000-0000-000000000000");
+    Some(Registration {
+        key: Key {
+            user: crate::mailbox::Username::new("nobody").ok()?,
+            token: NOBODYS_TOKEN.parse().ok()?,
+            account: account.parse().ok()?,
+        },
+        subtopic: String::new(),
+        topic: topic.parse().ok(),
+        mailboxes: Vec::new(),
+        acknowledged: Vec::new(),
+        first_registered: now,
+        last_registered: now,
+        last_push: None,
+        last_answer: None,
+        bad_answers: 0,
+        state: State::Active,
+    })
+}

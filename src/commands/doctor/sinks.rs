@@ -1,0 +1,48 @@
+//! Where pushes go on this machine: the push_notify socket, and what the daemon says of its sinks.
+
+use super::{chain::Chain, daemon::Daemon};
+use crate::{
+    config::Config,
+    control::status::{SinkState, SinkStatus},
+    sink::push_notify,
+    unix_socket,
+};
+
+pub(super) fn test(chain: &mut Chain, config: &Config, daemon: Option<&Daemon>) {
+    const LINK: &str = "socket";
+    if let Some(sink) = &config.push_notify {
+        let path = sink.socket.display();
+        // The daemon's user may not be allowed what whoever asks here is.
+        let of_daemon = status(daemon, "push-notify").and_then(|sink| sink.trouble.as_ref());
+        match (unix_socket::probe(&sink.socket, sink.dialect.is_stream()), of_daemon) {
+            (Err(error), _) => chain.broken(
+                LINK,
+                format!("`{path}` cannot be reached: {error}"),
+                push_notify::hint(&sink.socket, sink.dialect, &error),
+            ),
+            (Ok(()), Some(trouble)) => chain.broken(
+                LINK,
+                format!("somebody listens at `{path}`, and the daemon cannot send: {trouble}"),
+                "the daemon runs as another user than you: that user has to be able to write to the socket and to enter its folder",
+            ),
+            (Ok(()), None) => chain.good(LINK, format!("somebody listens at `{path}`")),
+        }
+    }
+    if config.push_notify.is_none() && config.apns.is_none() {
+        chain.broken(
+            LINK,
+            "there is no sink to push to",
+            "add a table [push-notify] with the `socket` of the push daemon, or [apns] with a certificate",
+        );
+    }
+}
+
+/// What the daemon says of one of its sinks, if that is trouble or not.
+pub(super) fn status<'a>(daemon: Option<&'a Daemon>, name: &str) -> Option<&'a SinkStatus> {
+    daemon?.status.sinks.iter().find(|sink| sink.name == name)
+}
+
+/// Why nothing goes out through one of the daemon's sinks.
+pub(super) fn trouble<'a>(daemon: Option<&'a Daemon>, name: &str) -> Option<&'a str> {
+    status(daemon, name).filter(|sink| sink.state == SinkState::Trouble)?.trouble.as_deref()
+}

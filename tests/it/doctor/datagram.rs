@@ -1,0 +1,159 @@
+//! Chains that end at the push_notify socket.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::{JESSE, JO, assert_cause, assert_healthy, doctor, links};
+use crate::support::{Maildir, Site, pushmaild_in};
+
+#[test]
+fn a_healthy_user_and_a_healthy_daemon() {
+    let site = Site::new();
+    let jesse = site.maildir(JESSE);
+    let receiver = site.receiver();
+    let config = site.config();
+    let _daemon = site.start(&config);
+    let before = jesse.names("new");
+    let text = assert_healthy(&config, &[JESSE]);
+    for part in ["✔ map", "mail-location", "✔ watched", "as on disk", "none since the daemon started"] {
+        assert!(text.contains(part), "no {part}:\n{text}");
+    }
+    jesse.deliver();
+    receiver.expect(JESSE);
+    let text = assert_healthy(&config, &[JESSE]);
+    assert!(text.contains("new-mail through push-notify, delivered"), "{text}");
+    assert_healthy(&config, &[]);
+    assert!(receiver.drain().is_empty(), "nobody is pushed to");
+    assert_eq!(jesse.names("new").len(), before.len() + 1, "nothing is written into a Maildir");
+    // The name as people may write it.
+    assert_healthy(&config, &["Jesse@Example.ORG"]);
+}
+
+#[test]
+fn a_user_who_is_not_in_the_map() {
+    let site = Site::new();
+    site.maildir(JESSE);
+    let _receiver = site.receiver();
+    let config = site.config();
+    let _daemon = site.start(&config);
+    assert_cause(
+        &config,
+        "jese@example.org",
+        "map",
+        "no source has the user",
+        "did you mean `jesse@example.org`?",
+    );
+    assert_cause(&config, "root", "map", "no source has the user `root`", "pushmaild users");
+}
+
+#[test]
+fn a_user_whose_folder_is_a_link_that_is_not_followed() {
+    let site = Site::new();
+    site.maildir(JESSE);
+    Maildir::create(site.path("outside/Maildir"));
+    symlink(site.path("outside"), site.path("vmail/example.org/jo")).expect("a link can be made");
+    let _receiver = site.receiver();
+    let config = site.config();
+    let _daemon = site.start(&config);
+    let (run, _) = links(&config, &[JO]);
+    let text = doctor(&config, &[JO]).stdout;
+    assert!(run.code == 1 && text.contains("✘ map"), "{text}");
+    let all = doctor(&config, &[]).stdout;
+    assert!(all.contains("is a link to") && all.contains("broken: map"), "{all}");
+}
+
+#[test]
+fn a_maildir_that_is_not_there() {
+    let site = Site::new();
+    let _receiver = site.receiver();
+    let users = format!("{{ jesse = {:?} }}", site.path("nowhere/Maildir"));
+    let config = site.config().unset("mailboxes.mail-location").set_raw("mailboxes.users", &users);
+    let _daemon = site.start(&config);
+    let (run, links) = links(&config, &["jesse"]);
+    let broken: Vec<_> =
+        links.iter().filter(|(_, state)| state == "broken").map(|(link, _)| &**link).collect();
+    assert_eq!(broken, ["Maildir", "watched"], "{}", run.stdout);
+    assert!(run.stdout.contains("there is no Maildir at"), "{}", run.stdout);
+}
+
+#[test]
+fn a_daemon_that_does_not_run() {
+    let site = Site::new();
+    site.maildir(JESSE);
+    let _receiver = site.receiver();
+    let config = site.config();
+    config.write();
+    assert_cause(&config, JESSE, "daemon", "no daemon answers", "systemctl start pushmaild");
+}
+
+#[test]
+fn a_map_that_has_changed_since_the_daemon_read_it() {
+    let site = Site::new();
+    site.maildir(JESSE);
+    let jo = Maildir::create(site.path("jo/Maildir"));
+    let _receiver = site.receiver();
+    let config = site.config();
+    let mut daemon = site.start(&config);
+    let changed = config.set_raw("mailboxes.users", &format!("{{ jo = {:?} }}", jo.root()));
+    changed.write();
+    assert_cause(
+        &changed,
+        "jo",
+        "watched",
+        "the daemon does not know this user",
+        "systemctl reload pushmaild",
+    );
+    daemon.reload();
+    assert_healthy(&changed, &["jo"]);
+}
+
+#[test]
+fn a_directory_that_the_daemon_cannot_watch() {
+    let site = Site::new();
+    let jesse = site.maildir(JESSE);
+    let _receiver = site.receiver();
+    let config = site.config();
+    let wrapper = crate::support::bound_by_modes();
+    fs::set_permissions(jesse.path("cur"), std::os::unix::fs::PermissionsExt::from_mode(0o000))
+        .expect("it can be set");
+    let _daemon = site.launch(&config).wrapped_in(&wrapper).start();
+    // Root may look, and the daemon's user may not: what the daemon says is what counts.
+    assert_cause(&config, JESSE, "watched", "the daemon cannot watch it", "the daemon's user");
+    // And whoever is as limited as the daemon sees it himself.
+    let file = config.path().to_str().expect("the path is text");
+    let run = pushmaild_in(&wrapper, ["doctor", "-c", file, JESSE]);
+    assert!(run.stdout.contains("✘ Maildir") && run.stdout.contains("mode 0000"), "{}", run.stdout);
+}
+
+#[test]
+fn a_receiver_that_is_not_there() {
+    let site = Site::new();
+    site.maildir(JESSE);
+    let config = site.config();
+    let _daemon = site.start(&config);
+    assert_cause(&config, JESSE, "socket", "cannot be reached", "is the push daemon running?");
+}
+
+#[test]
+fn a_change_that_waits_for_quiet_is_no_fault() {
+    let site = Site::new();
+    let jesse = site.maildir(JESSE);
+    let unique = jesse.deliver_into_cur("S");
+    let _receiver = site.receiver();
+    let config = site.config().set("debounce.change-quiet", "1h").set("debounce.change-max-wait", "1h");
+    let _daemon = site.start(&config);
+    jesse.set_flags(&unique, "FS");
+    crate::support::eventually("it waits", || {
+        doctor(&config, &[JESSE]).stdout.contains("the push goes out in").then_some(())
+    });
+    assert_healthy(&config, &[JESSE]);
+}
+
+#[test]
+fn a_name_that_no_user_can_have_is_a_wrong_argument() {
+    let site = Site::new();
+    let config = site.config();
+    config.write();
+    let run = doctor(&config, &["new\nline"]);
+    assert_eq!(run.code, 2, "{run:?}");
+}
