@@ -9,7 +9,7 @@ use std::{
 use thiserror::Error;
 
 /// What the documents of later versions have beside, so that somebody who reads those is told.
-const LATER: [&str; 3] = ["exec", "doveadm", "os-x-server"];
+const LATER: [&str; 2] = ["doveadm", "os-x-server"];
 
 /// The one error of the configuration, with its remedy apart from its cause.
 #[derive(Debug, Error)]

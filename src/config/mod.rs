@@ -3,6 +3,7 @@
 mod apns;
 mod control;
 mod error;
+mod exec;
 mod listen;
 mod raw;
 mod registry;
@@ -29,6 +30,7 @@ use crate::{
 pub use apns::Apns;
 pub use control::Control;
 pub use error::ConfigError;
+pub use exec::Exec;
 pub use listen::Listen;
 pub use raw::{Backend, WatchedMailboxes};
 pub use registry::{NO_RECORDS, Registry};
@@ -54,6 +56,8 @@ pub struct Config {
     pub push_notify: Option<PushNotify>,
     /// `[apns]`, if devices are pushed to through Apple.
     pub apns: Option<Apns>,
+    /// `[exec]`, if a program is run for each push.
+    pub exec: Option<Exec>,
     /// How many pushes a second at most go out for what changed while nobody looked: `[debounce] catch-up-rate`.
     pub catch_up_rate: u32,
     /// `[registry]`; also there, with its defaults, when something needs it.
@@ -109,6 +113,12 @@ impl Config {
         Self::parse(&path, &text)
     }
 
+    /// Is there anything to push to?
+    #[must_use]
+    pub const fn has_sink(&self) -> bool {
+        self.push_notify.is_some() || self.apns.is_some() || self.exec.is_some()
+    }
+
     /// Checks the text of a configuration file.
     ///
     /// # Errors
@@ -123,17 +133,19 @@ impl Config {
         let sockets = listen.iter().flat_map(|listen| listen.sockets().map(|(_, path)| path)).chain(sink);
         let control = check.control(file.control, sockets)?;
         let apns = file.apns.as_ref().map(|apns| check.apns(apns)).transpose()?;
+        let exec = file.exec.as_ref().map(|exec| check.exec(exec)).transpose()?;
         let needs_registry = listen.is_some() || apns.is_some();
         let registry = file.registry.or_else(|| needs_registry.then(raw::Registry::default));
         Ok(Self {
             mailboxes: check.mailboxes(file.mailboxes, push_notify.as_ref().map(|sink| sink.dialect))?,
-            watch: check.watch(&file.watch, apns.is_some(), push_notify.is_some())?,
+            watch: check.watch(&file.watch, apns.is_some(), push_notify.is_some() || exec.is_some())?,
             debounce: check.debounce(&file.debounce)?,
             catch_up_rate: check.catch_up_rate(&file.debounce)?,
             registry: registry.map(|registry| check.registry(registry)).transpose()?,
             control,
             listen,
             apns,
+            exec,
             push_notify,
             path: path.to_owned(),
         })
@@ -230,7 +242,7 @@ impl Check<'_> {
         Ok(Passwd { min_uid: *min_uid, max_uid: *max_uid, maildir: maildir.clone() })
     }
 
-    fn watch(&self, raw: &raw::Watch, has_apns: bool, has_push_notify: bool) -> Result<Watch, ConfigError> {
+    fn watch(&self, raw: &raw::Watch, has_apns: bool, has_others: bool) -> Result<Watch, ConfigError> {
         let backend = *raw.backend.get_ref();
         if matches!(backend, Backend::Inotify | Backend::Fanotify) && !cfg!(target_os = "linux") {
             return Err(self.error(
@@ -244,7 +256,7 @@ impl Check<'_> {
             return Err(self.error(&raw.poll_interval, "too short a poll-interval", "use `1s` or more"));
         }
         let default =
-            if has_apns && !has_push_notify { WatchedMailboxes::Registered } else { WatchedMailboxes::All };
+            if has_apns && !has_others { WatchedMailboxes::Registered } else { WatchedMailboxes::All };
         let mailboxes = match &raw.mailboxes {
             None => default,
             Some(at) if *at.get_ref() == WatchedMailboxes::Registered && !has_apns => {

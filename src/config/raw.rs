@@ -19,6 +19,7 @@ pub(super) struct File {
     pub(super) debounce: Debounce,
     pub(super) push_notify: Option<PushNotify>,
     pub(super) apns: Option<Apns>,
+    pub(super) exec: Option<Exec>,
     pub(super) registry: Option<Registry>,
     pub(super) listen: Option<Listen>,
     /// Where people and programs ask the running daemon how it is.
@@ -173,6 +174,20 @@ pub(super) struct Token {
 pub(super) enum Environment {
     Production,
     Sandbox,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Exec {
+    /// The program that is run for each push of each user, and its arguments. It is never given to a shell: each item is one argument,
+    /// with `{user}`, `{kind}` (`new-mail` or `change`) and `{path}` (the Maildir) put in wherever they stand; the same is in the environment
+    /// as `PUSHMAILD_USER`, `PUSHMAILD_KIND` and `PUSHMAILD_PATH`. A program without a slash is looked up in `PATH`. Names are passed as they
+    /// are, so let the argument before `{user}` be `--` if the program has options and a name may begin with `-`.
+    pub(super) command: Spanned<Vec<Spanned<String>>>,
+    /// How many run at the same time at most; 1 to 1000, 4 unless set. A user has one at a time, and what comes meanwhile is one run after it.
+    pub(super) concurrency: Option<Spanned<u32>>,
+    /// How long a run may take: then its process group gets SIGTERM, and SIGKILL 5 seconds later. `30s` unless set.
+    pub(super) timeout: Option<Spanned<Span>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,6 +1,6 @@
 use std::{path::Path, time::Duration};
 
-use super::{Backend, Config};
+use super::{Backend, Config, WatchedMailboxes};
 use crate::{mailbox::source::Source, proto::push_notify::Dialect};
 
 fn parse(text: &str) -> Config {
@@ -33,6 +33,25 @@ fn a_relative_path_is_relative_to_the_file() {
     assert_eq!(users[1].1, Path::new("/abs"));
     assert_eq!(file, Path::new("/etc/pushmaild/users"));
     assert_eq!(config.push_notify.expect("a sink").socket, Path::new("/etc/pushmaild/sock"));
+}
+
+#[test]
+fn a_program_is_found_as_a_shell_finds_it_and_is_a_sink_for_everybody() {
+    let with = |program: &str| {
+        parse(&format!(
+            "[mailboxes]\nmap-file = 'users'\n[apns]\ntopic = 'com.apple.mobilemail.push.org.example'\n[exec]\ncommand = ['{program}']"
+        ))
+    };
+    for (program, found) in
+        [("on-mail", "on-mail"), ("./on-mail", "/etc/pushmaild/./on-mail"), ("/on-mail", "/on-mail")]
+    {
+        let config = with(program);
+        let exec = config.exec.expect("a sink");
+        assert_eq!(exec.command.program, Path::new(found));
+        assert_eq!((exec.concurrency, exec.timeout), (4, Duration::from_secs(30)));
+        // Nobody knows whom a program tells.
+        assert_eq!(config.watch.mailboxes, WatchedMailboxes::All);
+    }
 }
 
 #[test]

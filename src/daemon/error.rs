@@ -52,7 +52,7 @@ impl DaemonError {
         match self {
             Self::Config(error) => error.hint().to_owned(),
             Self::NoSink(_) => {
-                "add a table [push-notify] with the `socket` of the push daemon, or [apns] with a certificate"
+                "add a table [push-notify] with the `socket` of the push daemon, [apns] with a certificate, or [exec] with a `command`"
                     .to_owned()
             }
             Self::Listen(error) => error.hint(),

@@ -234,7 +234,7 @@ impl Keeper {
     fn write(&mut self, mailboxes: Vec<MailboxId>, pipeline: &mut Pipeline, now: Instant) {
         let Some(registry) = &self.registry else { return };
         let Pipeline { map, planner, sinks, .. } = pipeline;
-        let waits = |id| sinks.has(id) || sinks.has_unpushed(id, map, &self.unpushed);
+        let waits = |id| sinks.has(id, map) || sinks.has_unpushed(id, map, &self.unpushed);
         let records = planner.take_records(mailboxes, waits);
         let stored: Vec<MailboxId> = records.iter().map(|(id, _)| *id).collect();
         let mut kept: Vec<_> = records

@@ -45,7 +45,7 @@ use crate::{
     planner::Arrival,
     registry::{reader::Stored, service::NotStored},
     service_manager,
-    sink::{apns::ApnsSink, push_notify::PushNotifySink, tally::Tally},
+    sink::{apns::ApnsSink, exec::ExecSink, push_notify::PushNotifySink, tally::Tally},
     watcher::{Read, Target, WatchEvent, Watcher, choice},
 };
 
@@ -76,7 +76,7 @@ const START_PROGRESS: Duration = Duration::from_secs(5);
 pub fn run(path: &Path) -> Result<(), DaemonError> {
     allocator::set_up();
     let config = Config::load(path)?;
-    if config.push_notify.is_none() && config.apns.is_none() {
+    if !config.has_sink() {
         return Err(DaemonError::NoSink(config.path));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -152,7 +152,8 @@ impl Daemon {
         let watch = config.watch;
         let now = Instant::now();
         let keeper = Keeper::new(registry.as_ref().map(|open| open.registry.clone()));
-        let sinks = Sinks::new(push_notify, apns, tally);
+        let exec = config.exec.as_ref().map(|exec| ExecSink::start(exec, &tally)).transpose()?;
+        let sinks = Sinks::new(push_notify, apns, exec, tally);
         let debounce = (config.debounce, config.catch_up_rate);
         Ok(Self {
             watching: Watching::new(watch.backend, watch.poll_interval)
@@ -305,8 +306,8 @@ impl Daemon {
     /// A turn of settling: everything has been read.
     fn settle(&mut self, now: Instant) {
         let Self { pipeline, keeper, network, upkeep, .. } = self;
-        let Pipeline { planner, sinks, .. } = pipeline;
-        let good = planner.settle(now, |id| sinks.has(id));
+        let Pipeline { map, planner, sinks, .. } = pipeline;
+        let good = planner.settle(now, |id| sinks.has(id, map));
         upkeep.arm_anew(planner.take_elsewhere());
         let hasher = sinks.apns.as_ref().map(ApnsSink::hasher);
         let ask = network.as_ref().zip(hasher).map(|(network, hasher)| || network.ask_for_unpushed(hasher));
@@ -420,7 +421,7 @@ impl Daemon {
     fn try_reload(&mut self) -> Result<(), DaemonError> {
         let now = Instant::now();
         let new = Config::load(&self.config.path)?;
-        if new.push_notify.is_none() && new.apns.is_none() {
+        if !new.has_sink() {
             return Err(DaemonError::NoSink(new.path));
         }
         for (table, differs) in [
@@ -438,12 +439,21 @@ impl Daemon {
         {
             warn!("`backend` and `poll-interval` take effect after a restart");
         }
+        let exec = match (&self.pipeline.sinks.exec, &new.exec) {
+            (None, Some(exec)) => Some(ExecSink::start(exec, &self.pipeline.sinks.tally)?),
+            _ => None,
+        };
         if self.config.push_notify != new.push_notify {
             let mut sink = new.push_notify.as_ref().map(PushNotifySink::new).transpose()?;
             if let (Some(sink), Some(old)) = (&mut sink, self.pipeline.sinks.push_notify.take()) {
                 sink.inherit(old, now);
             }
             self.pipeline.sinks.push_notify = sink;
+        }
+        match (&new.exec, exec) {
+            (Some(new), None) => self.pipeline.sinks.exec.iter().for_each(|sink| sink.renew(new)),
+            // Without the sink what waits in it is dropped, and what runs is ended.
+            (_, exec) => self.pipeline.sinks.exec = exec,
         }
         if let Some(network) = &self.network {
             network.reload(&new);

@@ -19,6 +19,7 @@ use crate::{
     sink::{
         Outcome, Sink,
         apns::ApnsSink,
+        exec::ExecSink,
         push_notify::PushNotifySink,
         tally::{Fate, Pushed, Tally, Via},
     },
@@ -39,6 +40,7 @@ pub(super) struct Pipeline {
 pub(super) struct Sinks {
     pub(super) push_notify: Option<PushNotifySink>,
     pub(super) apns: Option<ApnsSink>,
+    pub(super) exec: Option<ExecSink>,
     /// What became of pushes.
     pub(super) tally: Arc<Tally>,
     /// When each mailbox was last pushed, as seconds since the daemon began, and one more; none for never. By number.
@@ -50,29 +52,35 @@ impl Sinks {
     fn each(&mut self) -> impl Iterator<Item = &mut dyn Sink> {
         let push_notify = self.push_notify.as_mut().map(|sink| sink as &mut dyn Sink);
         let apns = self.apns.as_mut().map(|sink| sink as &mut dyn Sink);
-        push_notify.into_iter().chain(apns)
+        let exec = self.exec.as_mut().map(|sink| sink as &mut dyn Sink);
+        push_notify.into_iter().chain(apns).chain(exec)
     }
 
     pub(super) fn new(
         push_notify: Option<PushNotifySink>,
         apns: Option<ApnsSink>,
+        exec: Option<ExecSink>,
         tally: Arc<Tally>,
     ) -> Self {
-        Self { push_notify, apns, tally, last_pushes: Vec::new(), began: Instant::now() }
+        Self { push_notify, apns, exec, tally, last_pushes: Vec::new(), began: Instant::now() }
     }
 
     /// All of them, to look at.
     pub(super) fn all(&self) -> impl Iterator<Item = &dyn Sink> {
         let push_notify = self.push_notify.as_ref().map(|sink| sink as &dyn Sink);
         let apns = self.apns.as_ref().map(|sink| sink as &dyn Sink);
-        push_notify.into_iter().chain(apns)
+        let exec = self.exec.as_ref().map(|sink| sink as &dyn Sink);
+        push_notify.into_iter().chain(apns).chain(exec)
     }
 
     /// The sinks in which the mailbox waits, as far as is known to this thread.
-    pub(super) fn holding(&self, id: MailboxId) -> impl Iterator<Item = Via> {
+    pub(super) fn holding(&self, id: MailboxId, map: &MailboxMap) -> impl Iterator<Item = Via> + use<> {
         let push_notify = self.push_notify.as_ref().is_some_and(|sink| sink.has(id));
         let apns = self.apns.as_ref().is_some_and(|sink| sink.is_early(id));
-        push_notify.then_some(Via::PushNotify).into_iter().chain(apns.then_some(Via::Apns))
+        let exec = self.exec.as_ref().is_some_and(|sink| sink.has(id, map));
+        let holding =
+            [push_notify.then_some(Via::PushNotify), apns.then_some(Via::Apns), exec.then_some(Via::Exec)];
+        holding.into_iter().flatten()
     }
 
     /// When the mailbox was last pushed, since the daemon began.
@@ -112,9 +120,9 @@ impl Sinks {
         !unpushed.is_empty() && self.apns.as_ref().is_some_and(is_unpushed)
     }
 
-    /// Does the mailbox wait in a sink of this thread? What waits for Apple is known to another one.
-    pub(super) fn has(&self, id: MailboxId) -> bool {
-        self.holding(id).next().is_some()
+    /// Does the mailbox wait in a sink, or does its program run? What waits for Apple is known to another thread.
+    pub(super) fn has(&self, id: MailboxId, map: &MailboxMap) -> bool {
+        self.holding(id, map).next().is_some()
     }
 }
 
@@ -189,8 +197,9 @@ impl Pipeline {
 
     /// When [`Self::on_time`] has something to do next.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let sink = self.sinks.push_notify.as_ref().and_then(Sink::due);
-        [self.planner.deadline(now), sink].into_iter().flatten().min()
+        let Sinks { push_notify, exec, .. } = &self.sinks;
+        let sinks = [push_notify.as_ref().and_then(Sink::due), exec.as_ref().and_then(Sink::due)];
+        sinks.into_iter().chain([self.planner.deadline(now)]).flatten().min()
     }
 
     /// Does what is due.
@@ -218,6 +227,7 @@ impl Pipeline {
         let count = |sink: &dyn Sink| sink.waiting();
         self.sinks.push_notify.as_ref().map_or(0, |sink| count(sink))
             + self.sinks.apns.as_ref().map_or(0, |sink| count(sink))
+            + self.sinks.exec.as_ref().map_or(0, |sink| count(sink))
     }
 
     /// Drops everything about a mailbox that is no more.

@@ -224,7 +224,7 @@ impl Daemon {
             reason: self.reason(id),
             parts: parts.map(part).collect(),
             pending,
-            waits_in: pipeline.sinks.holding(id).map(|via| via.as_str().to_owned()).collect(),
+            waits_in: pipeline.sinks.holding(id, &pipeline.map).map(|via| via.as_str().to_owned()).collect(),
             has_device: pipeline.sinks.apns.as_ref().map(|apns| apns.has_device(id, &pipeline.map)),
             last_push: pipeline.sinks.last_push(id).map(|at| time(self.began + at)),
         })

@@ -6,7 +6,11 @@ use tokio::signal::unix::Signal;
 use tracing::{info, warn};
 
 use super::{Daemon, DaemonError, REST, any_of, network::OpenRegistry, sleep_until};
-use crate::{service_manager, sink::apns::ApnsSink, stamp::RACY};
+use crate::{
+    service_manager,
+    sink::{apns::ApnsSink, exec::ExecSink},
+    stamp::RACY,
+};
 
 /// How long it tries to send what waits. systemd and launchd give more, but people wait.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -55,11 +59,16 @@ impl Daemon {
         }
         let waiting = self.pipeline.waiting();
         let trouble = self.pipeline.sinks.apns.as_ref().and_then(ApnsSink::trouble);
+        let trouble = trouble.or_else(|| self.pipeline.sinks.exec.as_ref().and_then(ExecSink::trouble));
+        // Programs have their last moment while records are stored. What they were about is not done, and not stored as done.
+        if let Some(exec) = &self.pipeline.sinks.exec {
+            exec.end();
+        }
         if !hurried {
             self.store_what_is_told().await?;
         }
         let to_catch_up = self.pipeline.planner.to_catch_up();
-        let Self { network, registry, keeper, control, .. } = self;
+        let Self { network, registry, keeper, pipeline, control, .. } = self;
         let keeps = keeper.keeps();
         drop(keeper);
         if let Some(control) = control {
@@ -67,6 +76,9 @@ impl Daemon {
         }
         if let Some(network) = network {
             network.stop();
+        }
+        if let Some(exec) = pipeline.sinks.exec {
+            exec.join();
         }
         if let Some(OpenRegistry { registry, threads, .. }) = registry {
             drop(registry);

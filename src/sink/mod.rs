@@ -1,6 +1,7 @@
 //! Where pushes go.
 
 pub mod apns;
+pub mod exec;
 pub mod push_notify;
 mod socket;
 pub mod tally;

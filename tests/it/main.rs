@@ -11,6 +11,7 @@ mod credentials;
 mod devices;
 mod doctor;
 mod dovecot;
+mod exec;
 mod fanotify;
 mod faults;
 mod lifecycle;

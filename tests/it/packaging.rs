@@ -566,6 +566,7 @@ mod examples {
             names,
             [
                 "everything.toml",
+                "exec.toml",
                 "family-mac.toml",
                 "linux-apns.toml",
                 "linux-dovecot.toml",
@@ -619,6 +620,9 @@ mod examples {
             "debounce.change-max-wait",
             "debounce.change-quiet",
             "debounce.new-mail-interval",
+            "exec.command",
+            "exec.concurrency",
+            "exec.timeout",
             "listen.allow-remote",
             "listen.group",
             "listen.mode",

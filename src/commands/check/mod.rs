@@ -1,12 +1,16 @@
 //! `pushmaild check`: is the configuration right, and will it work here?
 
 mod apns;
+mod exec;
 
 use std::{collections::HashSet, io::IsTerminal, path::Path};
 
 use serde::Serialize;
 
-use self::apns::{ApnsReport, ListenReport, RegistryReport};
+use self::{
+    apns::{ApnsReport, ListenReport, RegistryReport},
+    exec::ExecReport,
+};
 use super::{
     load, output,
     users::{State, state_of},
@@ -97,6 +101,8 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     apns: Option<ApnsReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    exec: Option<ExecReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     registry: Option<RegistryReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     listen: Vec<ListenReport>,
@@ -135,6 +141,7 @@ impl Report {
             watch: None,
             sinks: Vec::new(),
             apns: None,
+            exec: None,
             registry: None,
             listen: Vec::new(),
             topic: None,
@@ -151,6 +158,7 @@ impl Report {
         }
         report.sink(config);
         report.apns(config);
+        report.exec(config);
         report.registry(config);
         report.listen(config);
         report.ok = report.findings.iter().all(|finding| finding.severity != Severity::Problem);
@@ -289,10 +297,10 @@ impl Report {
 
     fn sink(&mut self, config: &Config) {
         let Some(sink) = &config.push_notify else {
-            if config.apns.is_none() {
+            if !config.has_sink() {
                 self.problem(
                     "there is no sink to push to".to_owned(),
-                    "add a table [push-notify] with the `socket` of the push daemon, or [apns] with a certificate",
+                    "add a table [push-notify] with the `socket` of the push daemon, [apns] with a certificate, or [exec] with a `command`",
                 );
             }
             return;
@@ -337,6 +345,7 @@ impl Report {
             writeln!(out, "sink           {}: {} at {}, {state}", sink.sink, sink.dialect, sink.socket)?;
         }
         self.write_apns(out)?;
+        self.write_exec(out)?;
         if self.running {
             writeln!(out, "daemon         running with this configuration")?;
         }

@@ -2,9 +2,9 @@
 
 use super::{chain::Chain, daemon::Daemon};
 use crate::{
-    config::Config,
+    config::{Config, Exec},
     control::status::{SinkState, SinkStatus},
-    sink::push_notify,
+    sink::{exec::program, push_notify},
     unix_socket,
 };
 
@@ -28,12 +28,39 @@ pub(super) fn test(chain: &mut Chain, config: &Config, daemon: Option<&Daemon>) 
             (Ok(()), None) => chain.good(LINK, format!("somebody listens at `{path}`")),
         }
     }
-    if config.push_notify.is_none() && config.apns.is_none() {
+    if let Some(exec) = &config.exec {
+        program(chain, exec, daemon);
+    }
+    if config.push_notify.is_none() && config.apns.is_none() && config.exec.is_none() {
         chain.broken(
             LINK,
             "there is no sink to push to",
-            "add a table [push-notify] with the `socket` of the push daemon, or [apns] with a certificate",
+            "add a table [push-notify] with the `socket` of the push daemon, [apns] with a certificate, or [exec] with a command",
         );
+    }
+}
+
+fn program(chain: &mut Chain, exec: &Exec, daemon: Option<&Daemon>) {
+    const LINK: &str = "program";
+    let path = exec.command.program.display();
+    let of_daemon = status(daemon, "exec");
+    match (program::find(&exec.command.program), of_daemon.and_then(|sink| sink.trouble.as_ref())) {
+        (Err(program::Unusable { message, hint }), _) => chain.broken(LINK, message, hint),
+        (Ok(_), Some(trouble)) => chain.broken(
+            LINK,
+            format!("the daemon says: {trouble}"),
+            "the daemon runs as another user than you: that user has to be able to run the program",
+        ),
+        (Ok(_), None) => {
+            match of_daemon.filter(|sink| sink.delivered == 0).and_then(|sink| sink.last_error.as_ref()) {
+                Some(error) => chain.broken(
+                    LINK,
+                    format!("no run of `{path}` has gone well; the last one: {}", error.message),
+                    "run it by hand as the daemon's user, with the same arguments",
+                ),
+                None => chain.good(LINK, format!("`{path}` can be run")),
+            }
+        }
     }
 }
 

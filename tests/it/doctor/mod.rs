@@ -2,6 +2,7 @@
 
 mod apple;
 mod datagram;
+mod exec;
 
 use serde_json::Value;
 

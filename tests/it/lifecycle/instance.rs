@@ -45,7 +45,11 @@ fn another_configuration_is_another_instance() {
     let site = Site::new();
     let jesse = site.maildir(JESSE);
     let receivers = [site.receiver(), Receiver::bind(site.path("other"))];
-    let other = site.config().at(site.path("other.toml")).set("push-notify.socket", "other");
+    let other = site
+        .config()
+        .at(site.path("other.toml"))
+        .set("push-notify.socket", "other")
+        .set("control.socket", "other.sock");
     let _daemons = [site.start(&site.config()), site.start(&other)];
     jesse.deliver();
     for receiver in receivers {

@@ -31,7 +31,7 @@ fn old_mailbox(site: &Site, user: &str) -> (Maildir, String) {
 }
 
 /// The Maildirs with a record for which `counts` says yes. None if the database cannot be read or has never had records.
-fn recorded(database: &Path, counts: impl Fn(bool) -> bool) -> Option<BTreeSet<Vec<u8>>> {
+pub(crate) fn recorded(database: &Path, counts: impl Fn(bool) -> bool) -> Option<BTreeSet<Vec<u8>>> {
     let mut store = SqliteStore::open_read_only(database).ok()?;
     let mut maildirs = BTreeSet::new();
     let are_kept = store
@@ -47,7 +47,7 @@ fn recorded(database: &Path, counts: impl Fn(bool) -> bool) -> Option<BTreeSet<V
 
 /// Waits until the mailboxes have records that say that everything is told.
 #[track_caller]
-fn wait_recorded<'a>(database: &Path, maildirs: impl IntoIterator<Item = &'a Maildir>) {
+pub(crate) fn wait_recorded<'a>(database: &Path, maildirs: impl IntoIterator<Item = &'a Maildir>) {
     let maildirs: Vec<_> = maildirs.into_iter().map(|it| it.root().as_os_str().as_encoded_bytes()).collect();
     eventually("records", || {
         let found = recorded(database, |is_told| is_told)?;

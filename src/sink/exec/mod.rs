@@ -1,0 +1,164 @@
+//! A program for each push, as launchd's `WatchPaths` had it, for all users.
+//!
+//! ```text
+//! thread of the Maildirs ─Push→ queue.rs (each user once) ─→ runner.rs ─→ run.rs: a process group
+//!                                                            another thread
+//! ```
+//!
+//! A start of a process takes as long as a hundred pushes through a socket, so it is not the affair of the thread that watches Maildirs.
+
+pub mod command;
+pub mod counters;
+mod outcomes;
+pub mod program;
+pub mod queue;
+mod run;
+mod runner;
+mod tail;
+
+use std::{io, path::Path, sync::Arc, thread, time::Instant};
+
+use rustc_hash::FxHashSet;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use self::{
+    counters::Counters,
+    queue::{Push, Queue},
+    runner::Runner,
+};
+use super::{
+    Health, Outcome, Sink,
+    tally::{Tally, Via},
+};
+use crate::{
+    config::Exec,
+    debouncer::MailboxReady,
+    mailbox::{MailboxId, MailboxMap},
+};
+
+/// The end of the sink on the thread that watches Maildirs.
+#[derive(Debug)]
+pub struct ExecSink {
+    config: watch::Sender<Exec>,
+    queue: Arc<Queue>,
+    counters: Arc<Counters>,
+    stop: CancellationToken,
+    thread: thread::JoinHandle<()>,
+    /// Mailboxes that are no more, until what waits for them is dropped: many at a time, for that goes through all that waits.
+    gone: FxHashSet<MailboxId>,
+}
+
+impl ExecSink {
+    /// Starts the thread that runs programs. The program need not be there.
+    ///
+    /// # Errors
+    /// If there is no thread to be had.
+    pub fn start(config: &Exec, tally: &Arc<Tally>) -> io::Result<Self> {
+        let (queue, stop) = (Arc::<Queue>::default(), CancellationToken::new());
+        let counters = Arc::new(Counters::new(Arc::clone(tally)));
+        let (config, configs) = watch::channel(config.clone());
+        let runner = Runner::new(configs, Arc::clone(&queue), Arc::clone(&counters), stop.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = thread::Builder::new().name("exec".to_owned()).spawn(move || {
+            runtime.block_on(runner.run());
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { config, queue, counters, stop, thread, gone: FxHashSet::default() })
+    }
+
+    /// Takes over a new configuration. Programs that run go on as they were started.
+    pub fn renew(&self, config: &Exec) {
+        self.config.send_if_modified(|old| {
+            let differs = old != config;
+            old.clone_from(config);
+            differs
+        });
+    }
+
+    /// Has one of the mailbox's users a run, or something that waits for one?
+    #[must_use]
+    pub fn has(&self, mailbox: MailboxId, map: &MailboxMap) -> bool {
+        self.queue.has(map.names(mailbox))
+    }
+
+    /// What the sink counts.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Why pushes wait, if they do.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let still_runs = || "programs of [exec] did not end in time".to_owned();
+        self.counters.trouble().or_else(|| (!self.queue.is_empty()).then(still_runs))
+    }
+
+    /// No program is started any more, and those that run are ended. What they were about still waits, as far as anybody asks.
+    pub fn end(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until all of them have ended, which takes less than a second.
+    pub fn join(self) {
+        self.end();
+        let _ = self.thread.join();
+    }
+
+    /// Drops what waits for mailboxes that are no more, before their numbers are others'.
+    fn forget_gone(&mut self) {
+        if !self.gone.is_empty() {
+            self.queue.forget(&self.gone);
+            self.gone = FxHashSet::default();
+        }
+    }
+}
+
+impl Sink for ExecSink {
+    fn via(&self) -> Via {
+        Via::Exec
+    }
+
+    fn offer(&mut self, ready: &MailboxReady, map: &MailboxMap, _now: Instant) -> Outcome {
+        self.forget_gone();
+        let Some(maildir) = map.maildir(ready.mailbox) else { return Outcome::Handed };
+        let maildir: Arc<Path> = maildir.to_path_buf().into();
+        let MailboxReady { mailbox, kind, since, events } = *ready;
+        for (user, name) in map.usernames(mailbox).zip(map.names(mailbox)) {
+            let push = Push { user, mailbox, maildir: Arc::clone(&maildir), kind, since, events };
+            if self.queue.put(push) {
+                let kind = kind.as_str();
+                debug!(user = name, kind, sink = "exec", "the push of {name} waits for the run before it");
+            }
+        }
+        Outcome::Handed
+    }
+
+    fn due(&self) -> Option<Instant> {
+        (!self.gone.is_empty()).then(Instant::now)
+    }
+
+    fn retry(&mut self, _map: &MailboxMap, _now: Instant) {
+        self.forget_gone();
+    }
+
+    fn forget(&mut self, mailbox: MailboxId) {
+        if !self.queue.is_empty() {
+            self.gone.insert(mailbox);
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            target: self.config.borrow().command.program.display().to_string(),
+            trouble: self.counters.trouble(),
+            last_error: self.counters.last_error(),
+        }
+    }
+}

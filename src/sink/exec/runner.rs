@@ -1,0 +1,186 @@
+//! The task that runs programs: so many at once, one for each user, and what cannot be started is kept.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{
+    counters::Counters,
+    outcomes::Outcomes,
+    program,
+    queue::Queue,
+    run::{End, Ended, NotStarted, Run},
+};
+use crate::{backoff::Backoff, config::Exec};
+
+/// A program that cannot be started: a look now and then, soon enough after it is there again.
+const NOT_STARTED: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// The task.
+pub(super) struct Runner {
+    config: watch::Receiver<Exec>,
+    queue: Arc<Queue>,
+    counters: Arc<Counters>,
+    stop: CancellationToken,
+    runs: JoinSet<Ended>,
+    outcomes: Outcomes,
+    backoff: Backoff,
+    outage: Option<Outage>,
+}
+
+/// Why no program starts at the moment.
+struct Outage {
+    since: Instant,
+    /// The error's number, to say each kind of trouble once.
+    error: Option<i32>,
+    retry: Instant,
+}
+
+impl Runner {
+    pub(super) fn new(
+        config: watch::Receiver<Exec>,
+        queue: Arc<Queue>,
+        counters: Arc<Counters>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            config,
+            queue,
+            counters,
+            stop,
+            runs: JoinSet::new(),
+            outcomes: Outcomes::default(),
+            backoff: Backoff::new(NOT_STARTED.0, NOT_STARTED.1),
+            outage: None,
+        }
+    }
+
+    /// Until it is told to stop, and what runs then has ended.
+    pub(super) async fn run(mut self) {
+        // Whoever started the daemon may have had SIGCHLD ignored, and that would be inherited: nothing would be known of any end.
+        let _children = signal(SignalKind::child());
+        self.look_at_program();
+        while !self.stop.is_cancelled() {
+            let now = Instant::now();
+            let program = self.program();
+            self.outcomes.on_time(&program, &self.counters, now);
+            self.start(now);
+            self.counters.running.store(self.runs.len(), Relaxed);
+            let retry = self.outage.as_ref().map(|outage| outage.retry);
+            let wake = [retry, self.outcomes.due()].into_iter().flatten().min();
+            tokio::select! {
+                Some(ended) = self.runs.join_next() => self.ended(ended),
+                () = self.queue.filled() => {}
+                changed = self.config.changed() => match changed {
+                    // The new program is tried at once.
+                    Ok(()) => {
+                        self.look_at_program();
+                        if let Some(outage) = &mut self.outage {
+                            outage.retry = Instant::now();
+                        }
+                    }
+                    // Nobody is left to tell it anything.
+                    Err(_) => self.stop.cancel(),
+                },
+                () = self.stop.cancelled() => {}
+                () = sleep_until(wake) => {}
+            }
+        }
+        while let Some(ended) = self.runs.join_next().await {
+            self.ended(ended);
+        }
+        self.counters.running.store(0, Relaxed);
+    }
+
+    fn program(&self) -> String {
+        self.config.borrow().command.program.display().to_string()
+    }
+
+    /// Says it at once if the program could not be started now.
+    fn look_at_program(&mut self) {
+        let unusable = program::find(&self.config.borrow_and_update().command.program);
+        if let Err(program::Unusable { message, hint }) = unusable {
+            warn!(hint, "{message}; pushes are kept until it can be; hint: {hint}");
+        }
+    }
+
+    /// Starts what may be started.
+    fn start(&mut self, now: Instant) {
+        while self.outage.as_ref().is_none_or(|outage| outage.retry <= now) {
+            let Exec { command, concurrency, timeout } = self.config.borrow().clone();
+            if self.runs.len() >= concurrency {
+                return;
+            }
+            let Some(push) = self.queue.take() else { return };
+            match Run::start(&command, push) {
+                Ok(run) => {
+                    self.runs.spawn(run.end(timeout, self.stop.clone()));
+                    self.backoff.reset();
+                    if let Some(Outage { since, .. }) = self.outage.take() {
+                        self.counters.set_trouble(None);
+                        let seconds = since.elapsed().as_secs_f64();
+                        let program = command.program.display();
+                        info!(
+                            seconds,
+                            "{program} can be started again, after {seconds:.1} s; what waited is pushed"
+                        );
+                    }
+                }
+                Err(not_started) => return self.not_started(*not_started),
+            }
+        }
+    }
+
+    fn not_started(&mut self, NotStarted { push, error }: NotStarted) {
+        Counters::add(&self.counters.not_started);
+        let program = &self.config.borrow().command.program;
+        let shown = program.display();
+        // It is about this push and no other, and would never get better.
+        if error.kind() == io::ErrorKind::InvalidInput || error.raw_os_error() == Some(libc::E2BIG) {
+            warn!(user = %push.user, %error, "{shown} cannot be told of {}: {error}; this push is dropped", push.user);
+            return self.queue.ended(&push.user);
+        }
+        let now = Instant::now();
+        let retry = now + self.backoff.failed(fastrand::f64());
+        let number = error.raw_os_error();
+        let is_known = self.outage.as_ref().is_some_and(|outage| outage.error == number);
+        let since = self.outage.as_ref().map_or(now, |outage| outage.since);
+        self.outage = Some(Outage { since, error: number, retry });
+        self.queue.put_back(push);
+        if !is_known {
+            let (waiting, hint) = (self.queue.waiting(), program::hint(program, &error));
+            self.counters.set_trouble(Some(format!("{shown} cannot be started: {error}")));
+            error!(
+                %error, waiting, hint,
+                "{shown} cannot be started: {error}; each user's push is kept and tried again; hint: {hint}"
+            );
+        }
+    }
+
+    fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        let ended = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let program = self.program();
+        self.outcomes.tell(&ended, &program, &self.counters, Instant::now());
+        // What the daemon's own end has ended is not done: the next start tells of it.
+        if ended.end != End::Stopped {
+            self.queue.ended(&ended.push.user);
+        }
+    }
+}
+
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
