@@ -16,13 +16,18 @@ mod maildirs;
 mod quiet;
 mod rival;
 
+#[path = "../common/console.rs"]
+mod console;
 #[path = "../common/table.rs"]
 mod table;
 
-use std::{error::Error, path::Path, process::ExitCode, thread, time::Duration};
+use std::{error::Error, path::Path, process::ExitCode};
+
+use clap::Parser;
 
 use crate::{
     burst::Burst,
+    console::{pause, print, progress},
     quiet::Quiet,
     rival::{Kind, Rival, Tools},
     table::Table,
@@ -43,33 +48,29 @@ const FULL: Plan = Plan { users: 1_000, turns: 80, burst: 200_000 };
 
 const QUICK: Plan = Plan { users: 1_000, turns: 4, burst: 10_000 };
 
-fn main() -> ExitCode {
-    let mut plan = FULL;
-    let mut pinned = true;
-    for argument in std::env::args().skip(1) {
-        match argument.as_str() {
-            "--bench" => {} // cargo bench says so to each benchmark
-            "--quick" => plan = QUICK,
-            "--all-cpus" => pinned = false,
-            _ => {
-                progress(&format!("unexpected argument: `{argument}`"));
-                progress("usage: cargo bench --bench delivery [-- [--quick] [--all-cpus]]");
-                return ExitCode::from(2);
-            }
-        }
-    }
-    match run(&plan, pinned) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            progress(&format!("error: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+/// How long from a delivery to its datagram? Tables on stdout, progress on stderr.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --bench delivery --")]
+struct Options {
+    /// The same in a few seconds, to see that it works; the figures mean little
+    #[arg(long)]
+    quick: bool,
+    /// Leave the choice of the CPU to the scheduler; the goals are for one CPU
+    #[arg(long)]
+    all_cpus: bool,
+    /// cargo bench says so to each benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
-/// Measures and prints the tables. Returns whether every user was told.
-fn run(plan: &Plan, pinned: bool) -> Result<bool> {
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let plan = if options.quick { QUICK } else { FULL };
+    console::exit(run(&plan, !options.all_cpus))
+}
+
+/// Measures and prints the tables. Returns the number of users whom pushmaild left untold.
+fn run(plan: &Plan, pinned: bool) -> Result<usize> {
     let place = if pinned { format!("all on CPU {}", cpu::pin_to_one()?) } else { "not pinned".to_owned() };
     // The Maildirs lie beside the build, on a disk's file system, as mail does; the usual temporary directory may be
     // a tmpfs. The sockets lie there all the same, for the path of a socket holds 107 bytes and no more.
@@ -99,8 +100,7 @@ fn run(plan: &Plan, pinned: bool) -> Result<bool> {
     }
     print_bursts(plan, &bursts);
 
-    let untold = print_goals(plan, &quiet, &bursts);
-    Ok(untold == 0)
+    Ok(print_goals(plan, &quiet, &bursts))
 }
 
 fn start(kind: Kind, tools: &Tools, disk: &Path, sockets: &Path, users: usize) -> Result<Rival> {
@@ -186,22 +186,4 @@ fn print_goals(plan: &Plan, quiet: &[Quiet], bursts: &[Burst]) -> usize {
     );
     print(&table.to_string());
     untold
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "for a gap that is meant, and for rivals that have no way to call"
-)]
-fn pause(time: Duration) {
-    thread::sleep(time);
-}
-
-#[expect(clippy::print_stdout, reason = "the tables are what this program is for")]
-fn print(text: &str) {
-    println!("{text}");
-}
-
-#[expect(clippy::print_stderr, reason = "stdout is for the tables")]
-fn progress(text: &str) {
-    eprintln!("{text}");
 }

@@ -23,6 +23,8 @@ mod registrations;
 mod simulator;
 mod site;
 
+#[path = "../common/console.rs"]
+mod console;
 #[path = "../common/daemon.rs"]
 mod daemon;
 #[path = "../common/goals.rs"]
@@ -34,9 +36,15 @@ mod table;
 #[path = "../common/usage.rs"]
 mod usage;
 
-use std::{error::Error, process::ExitCode, thread, time::Duration};
+use std::{error::Error, process::ExitCode};
 
-use crate::{goals::Goals, site::Site};
+use clap::Parser;
+
+use crate::{
+    console::{pause, print, progress},
+    goals::Goals,
+    site::Site,
+};
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -90,36 +98,32 @@ const ALL: [(&str, Measure); 5] = [
     ("outage", outage::run),
 ];
 
-fn main() -> ExitCode {
-    let mut plan = &FULL;
-    let mut wanted = Vec::new();
-    for argument in std::env::args().skip(1) {
-        match argument.as_str() {
-            "--bench" => {} // cargo bench says so to each benchmark
-            "--quick" => plan = &QUICK,
-            name if ALL.iter().any(|(it, _)| *it == name) => wanted.push(argument),
-            _ => {
-                progress(&format!("unexpected argument: `{argument}`"));
-                let names = ALL.map(|(name, _)| name).join("] [");
-                progress(&format!("usage: cargo bench --bench devices [-- [--quick] [{names}]]"));
-                return ExitCode::from(2);
-            }
-        }
-    }
-    match run(plan, &wanted) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            progress(&format!("error: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+/// How fast is the way from a registration to a push? Tables on stdout, progress on stderr.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --bench devices --")]
+struct Options {
+    /// All of it with little, to see that it works; the figures mean little
+    #[arg(long)]
+    quick: bool,
+    /// Measure only these
+    #[arg(value_parser = ALL.map(|(name, _)| name))]
+    only: Vec<String>,
+    /// cargo bench says so to each benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
-fn run(plan: &Plan, wanted: &[String]) -> Result<()> {
+fn main() -> ExitCode {
+    // Nobody is told or left untold here: what does not work is an error.
+    console::exit(run(&Options::parse()).map(|()| 0))
+}
+
+fn run(options: &Options) -> Result<()> {
+    let plan = if options.quick { &QUICK } else { &FULL };
     let mut goals = Goals::default();
     simulator::build()?;
     for (name, measure) in ALL {
-        if wanted.is_empty() || wanted.iter().any(|it| it == name) {
+        if options.only.is_empty() || options.only.iter().any(|it| it == name) {
             progress(name);
             let site = Site::new(name)?;
             measure(plan, &site, &mut goals).map_err(|error| format!("{name}: {error}"))?;
@@ -127,19 +131,4 @@ fn run(plan: &Plan, wanted: &[String]) -> Result<()> {
     }
     print(&goals.to_string());
     Ok(())
-}
-
-#[expect(clippy::disallowed_methods, reason = "for a gap that is meant, and for what has no way to call")]
-fn pause(time: Duration) {
-    thread::sleep(time);
-}
-
-#[expect(clippy::print_stdout, reason = "the tables are what this program is for")]
-fn print(text: &str) {
-    println!("{text}");
-}
-
-#[expect(clippy::print_stderr, reason = "stdout is for the tables")]
-fn progress(text: &str) {
-    eprintln!("{text}");
 }

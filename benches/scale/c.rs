@@ -2,11 +2,14 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     time::Duration,
 };
 
-use crate::{Result, mailboxes::Mailboxes};
+use crate::{Result, mailboxes::Mailboxes, pause, progress};
+
+const TRIES: usize = 5;
+const BETWEEN_TRIES: Duration = Duration::from_secs(3);
 
 /// What it does to each directory.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +51,20 @@ impl Directories {
             Call::Statx => "statx",
             Call::Both => "both",
         };
-        let output = Command::new(&self.0).arg(name).arg(mailboxes.list()).output()?;
+        let mut output = self.output(name, mailboxes)?;
+        for _ in 0..TRIES {
+            let error = String::from_utf8_lossy(&output.stderr);
+            if output.status.success() {
+                break;
+            }
+            // What inotify says when the limit of watches is reached, which all programs share.
+            if !error.contains("No space left on device") {
+                break;
+            }
+            progress("others have taken watches; trying again");
+            pause(BETWEEN_TRIES);
+            output = self.output(name, mailboxes)?;
+        }
         if !output.status.success() {
             return Err(format!("directories {name}: {}", String::from_utf8_lossy(&output.stderr)).into());
         }
@@ -60,5 +76,9 @@ impl Directories {
             return Err(format!("directories {name}: {count} of {}", mailboxes.directories()).into());
         }
         Ok(Took { wall: Duration::from_secs_f64(wall), cpu: Duration::from_secs_f64(cpu) })
+    }
+
+    fn output(&self, name: &str, mailboxes: &Mailboxes<'_>) -> Result<Output> {
+        Ok(Command::new(&self.0).arg(name).arg(mailboxes.list()).output()?)
     }
 }

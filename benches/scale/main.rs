@@ -21,6 +21,8 @@ mod system;
 
 #[path = "../delivery/burst.rs"]
 mod burst;
+#[path = "../common/console.rs"]
+mod console;
 #[path = "../delivery/cpu.rs"]
 mod cpu;
 #[path = "../common/daemon.rs"]
@@ -46,12 +48,13 @@ mod table;
 #[path = "../common/usage.rs"]
 mod usage;
 
-use std::{error::Error, process::ExitCode, thread, time::Duration};
+use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
 
 use crate::{
     c::Directories,
+    console::{pause, print, progress},
     goals::Goals,
     image::Image,
     mailboxes::Store,
@@ -124,17 +127,7 @@ const ALL: [(Only, Measure); 6] = [
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match image::enter_namespace().and_then(|()| run(&options)) {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(untold) => {
-            progress(&format!("{untold} users were left untold"));
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            progress(&format!("error: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    console::exit(image::enter_namespace().and_then(|()| run(&options)))
 }
 
 /// Measures and prints the tables. Returns the number of users whom pushmaild left untold.
@@ -197,19 +190,4 @@ impl Bench {
         };
         Ok(Parts { directories, store, sites, file_system })
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "for a gap that is meant, and for what has no way to call")]
-fn pause(time: Duration) {
-    thread::sleep(time);
-}
-
-#[expect(clippy::print_stdout, reason = "the tables are what this program is for")]
-fn print(text: &str) {
-    println!("{text}");
-}
-
-#[expect(clippy::print_stderr, reason = "stdout is for the tables")]
-fn progress(text: &str) {
-    eprintln!("{text}");
 }
