@@ -1,37 +1,31 @@
 //! The registry in one SQLite file.
 
+mod record;
+mod row;
+
 use std::{
     fs, io,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{MetadataExt, OpenOptionsExt, fchown},
-    },
+    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, named_params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
+use self::row::{COLUMNS, is_opted_out, of_user, read, token, unsigned, username};
 use super::{
-    AccountId, Counts, DeviceToken, Key, Registration, State, Store, StoreError, Timestamp, Topic,
-    Transaction, VisitPushed, VisitRecord,
+    Counts, Key, Registration, Store, StoreError, Timestamp, Topic, Transaction, VisitPushed, VisitRecord,
 };
-use crate::{
-    mailbox::Username,
-    stamp::{Stamp, Stamps},
-};
+use crate::{mailbox::Username, stamp::Stamps};
 
 /// One file for each version of the schema: the first `n` make version `n`. None is ever changed.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("../migrations/1.sql"), include_str!("../migrations/2.sql")];
 /// The version that they make.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// "pmld", in the file's header: whose database it is.
 const APPLICATION_ID: i64 = 0x706d_6c64;
 /// How long a statement waits for another process, such as `devices import`, which commits in small pieces.
 const BUSY: Duration = Duration::from_secs(5);
-
-const COLUMNS: &str = "user, token, account, subtopic, topic, mailboxes, acknowledged, first_registered, last_registered, \
-    last_push, last_answer, bad_answers, superseded_at, suspended";
 
 /// A connection to the database.
 #[derive(Debug)]
@@ -250,24 +244,7 @@ impl Store for SqliteStore {
     }
 
     fn records(&mut self, visit: &mut VisitRecord<'_>) -> Result<bool, StoreError> {
-        self.sql(|connection| {
-            let sql = "SELECT 1 FROM setting WHERE name = 'records'";
-            if !connection.prepare(sql)?.exists([])? {
-                return Ok(false);
-            }
-            let mut statement = connection.prepare(
-                "SELECT maildir, new_device, new_inode, new_mtime, cur_device, cur_inode, cur_mtime FROM record",
-            )?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                visit(row.get_ref(0)?.as_blob()?, [stamp(row, 1)?, stamp(row, 4)?]);
-            }
-            drop(rows);
-            drop(statement);
-            // Nobody reads them again.
-            connection.release_memory()?;
-            Ok(true)
-        })
+        self.sql(|connection| record::each(connection, visit))
     }
 
     fn backup(&mut self, to: &Path) -> Result<(), StoreError> {
@@ -329,36 +306,7 @@ impl Transaction for SqliteTransaction<'_> {
     }
 
     fn put(&mut self, registration: &Registration) -> Result<(), StoreError> {
-        let Registration { key, state, .. } = registration;
-        let superseded_at = match state {
-            State::Superseded { since } => Some(since.0),
-            State::Active | State::Suspended { .. } => None,
-        };
-        let suspended = match state {
-            State::Suspended { reason } => Some(reason),
-            State::Active | State::Superseded { .. } => None,
-        };
-        self.sql(|connection| {
-            let sql = "INSERT OR REPLACE INTO registration VALUES (:user, :token, :account, :subtopic, :topic, :mailboxes, \
-                :acknowledged, :first, :last, :push, :answer, :bad, :superseded, :suspended)";
-            connection.prepare_cached(sql)?.execute(named_params! {
-                ":user": key.user.as_str(),
-                ":token": key.token.as_bytes(),
-                ":account": key.account.as_str(),
-                ":subtopic": registration.subtopic,
-                ":topic": registration.topic.as_ref().map(Topic::as_str),
-                ":mailboxes": list_to_text(&registration.mailboxes),
-                ":acknowledged": list_to_text(&registration.acknowledged),
-                ":first": registration.first_registered.0,
-                ":last": registration.last_registered.0,
-                ":push": registration.last_push.map(|at| at.0),
-                ":answer": registration.last_answer,
-                ":bad": registration.bad_answers,
-                ":superseded": superseded_at,
-                ":suspended": suspended,
-            })
-        })?;
-        Ok(())
+        self.sql(|connection| row::put(connection, registration))
     }
 
     fn delete(&mut self, key: &Key) -> Result<(), StoreError> {
@@ -411,20 +359,7 @@ impl Transaction for SqliteTransaction<'_> {
     }
 
     fn keep_records(&mut self, kept: &[(PathBuf, Stamps)], gone: &[PathBuf]) -> Result<(), StoreError> {
-        self.sql(|connection| {
-            connection.prepare_cached("INSERT OR IGNORE INTO setting VALUES ('records', '')")?.execute([])?;
-            let mut remove = connection.prepare_cached("DELETE FROM record WHERE maildir = ?1")?;
-            for maildir in gone {
-                remove.execute([maildir.as_os_str().as_bytes()])?;
-            }
-            let mut put = connection
-                .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
-            for (maildir, [new, cur]) in kept {
-                let ([d1, i1, t1], [d2, i2, t2]) = (columns(*new), columns(*cur));
-                put.execute((maildir.as_os_str().as_bytes(), d1, i1, t1, d2, i2, t2))?;
-            }
-            Ok(())
-        })
+        self.sql(|connection| record::keep(connection, kept, gone))
     }
 
     fn touch(&mut self) -> Result<(), StoreError> {
@@ -432,94 +367,6 @@ impl Transaction for SqliteTransaction<'_> {
     }
 }
 
-/// Device, inode and mtime as SQLite has them, whose integers have a sign.
-fn columns(stamp: Option<Stamp>) -> [Option<i64>; 3] {
-    match stamp {
-        Some(stamp) => [
-            Some(stamp.device().cast_signed()),
-            Some(stamp.inode().cast_signed()),
-            (!stamp.is_racy()).then_some(stamp.mtime()),
-        ],
-        None => [None; 3],
-    }
-}
-
-fn stamp(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Stamp>> {
-    let (Some(device), Some(inode)): (Option<i64>, Option<i64>) = (row.get(first)?, row.get(first + 1)?)
-    else {
-        return Ok(None);
-    };
-    let mtime: Option<i64> = row.get(first + 2)?;
-    let is_racy = mtime.is_none();
-    Ok(Some(Stamp::kept(device.cast_unsigned(), inode.cast_unsigned(), mtime.unwrap_or_default(), is_racy)))
-}
-
 fn inode(path: &Path) -> io::Result<(u64, u64)> {
     fs::metadata(path).map(|found| (found.dev(), found.ino()))
-}
-
-fn of_user(connection: &Connection, user: &Username) -> rusqlite::Result<Vec<Registration>> {
-    let sql = format!("SELECT {COLUMNS} FROM registration WHERE user = ?1");
-    let mut statement = connection.prepare_cached(&sql)?;
-    statement.query_map([user.as_str()], read)?.collect()
-}
-
-fn is_opted_out(connection: &Connection, user: &Username) -> rusqlite::Result<bool> {
-    connection.prepare_cached("SELECT 1 FROM opted_out WHERE user = ?1")?.exists([user.as_str()])
-}
-
-fn read(row: &Row<'_>) -> rusqlite::Result<Registration> {
-    let superseded: Option<i64> = row.get(12)?;
-    let suspended: Option<String> = row.get(13)?;
-    let state = match (suspended, superseded) {
-        (Some(reason), _) => State::Suspended { reason },
-        (None, Some(since)) => State::Superseded { since: Timestamp(since) },
-        (None, None) => State::Active,
-    };
-    Ok(Registration {
-        key: Key { user: username(row, 0)?, token: token(row, 1)?, account: parse::<AccountId>(row, 2)? },
-        subtopic: row.get(3)?,
-        topic: row.get::<_, Option<String>>(4)?.and_then(|topic| topic.parse().ok()),
-        mailboxes: list(row.get_ref(5)?.as_str()?),
-        acknowledged: list(row.get_ref(6)?.as_str()?),
-        first_registered: Timestamp(row.get(7)?),
-        last_registered: Timestamp(row.get(8)?),
-        last_push: row.get::<_, Option<i64>>(9)?.map(Timestamp),
-        last_answer: row.get(10)?,
-        bad_answers: row.get(11)?,
-        state,
-    })
-}
-
-fn username(row: &Row<'_>, column: usize) -> rusqlite::Result<Username> {
-    Username::new(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
-}
-
-fn token(row: &Row<'_>, column: usize) -> rusqlite::Result<DeviceToken> {
-    DeviceToken::from_bytes(row.get_ref(column)?.as_blob()?).map_err(|error| unreadable(column, error))
-}
-
-fn parse<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
-    row: &Row<'_>,
-    column: usize,
-) -> rusqlite::Result<T> {
-    row.get_ref(column)?.as_str()?.parse().map_err(|error| unreadable(column, error))
-}
-
-/// A count, which SQLite has as a signed number.
-fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    Ok(row.get::<_, i64>(column)?.unsigned_abs())
-}
-
-fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
-}
-
-/// A list of mailboxes in one column, as JSON. Nothing asks for one of them.
-fn list_to_text(list: &[String]) -> String {
-    serde_json::Value::from(list).to_string()
-}
-
-fn list(text: &str) -> Vec<String> {
-    serde_json::from_str(text).unwrap_or_default()
 }
