@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }
 
 # command:package, for what the tests and the benchmark run.
-needs='dovecot:dovecot-imapd doveadm:dovecot-lmtpd inotifywait:inotify-tools systemd-analyze:systemd cc:gcc strace:strace unshare:util-linux nsenter:util-linux setpriv:util-linux mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs getent:libc-bin kill:procps openssl:openssl curl:curl nghttp:nghttp2-client h2load:nghttp2-client redis-server:redis-server sqlite3:sqlite3'
+needs='dovecot:dovecot-imapd doveadm:dovecot-lmtpd inotifywait:inotify-tools systemd-analyze:systemd cc:gcc strace:strace unshare:util-linux nsenter:util-linux setpriv:util-linux mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs getent:libc-bin kill:procps openssl:openssl curl:curl nghttp:nghttp2-client h2load:nghttp2-client redis-server:redis-server sqlite3:sqlite3 ip:iproute2 doveconf:dovecot-core useradd:passwd sysctl:procps'
 missing=''
 for need in $needs; do
     PATH=$PATH:/usr/sbin:/sbin command -v "${need%%:*}" > /dev/null || missing="$missing ${need#*:}"

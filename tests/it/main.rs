@@ -10,6 +10,7 @@ mod crash;
 mod credentials;
 mod devices;
 mod doctor;
+mod documents;
 mod dovecot;
 mod exec;
 mod fanotify;

@@ -1,0 +1,2 @@
+two_users
+certificate apns.pem

@@ -1,0 +1,3 @@
+usual_server
+# After its user has opted in again.
+before_2() { a_phone_registers; }

@@ -1,0 +1,1 @@
+usual_server
