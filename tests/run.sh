@@ -1,5 +1,6 @@
 #!/bin/sh
-# All tests. Installs what they need and is not there: packages of Debian (as root, or with sudo), cargo-nextest and cargo-deny.
+# All tests. Installs what they need and is not there: packages of Debian (as root, or with sudo), cargo-nextest, cargo-deny, cargo-deb and
+# cargo-generate-rpm.
 # A prerequisite that cannot be had fails the run; nothing is skipped.
 set -eu
 cd "$(dirname "$0")/.."
@@ -7,7 +8,16 @@ cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }
 
 # command:package, for what the tests and the benchmark run.
-needs='dovecot:dovecot-imapd doveadm:dovecot-lmtpd inotifywait:inotify-tools systemd-analyze:systemd cc:gcc strace:strace unshare:util-linux nsenter:util-linux setpriv:util-linux mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs getent:libc-bin kill:procps openssl:openssl curl:curl nghttp:nghttp2-client h2load:nghttp2-client redis-server:redis-server sqlite3:sqlite3 ip:iproute2 doveconf:dovecot-core useradd:passwd sysctl:procps'
+needs='
+    dovecot:dovecot-imapd doveadm:dovecot-lmtpd doveconf:dovecot-core
+    inotifywait:inotify-tools systemd-analyze:systemd cc:gcc strace:strace
+    unshare:util-linux nsenter:util-linux setpriv:util-linux script:bsdutils ip:iproute2
+    mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
+    getent:libc-bin kill:procps sysctl:procps useradd:passwd
+    openssl:openssl curl:curl nghttp:nghttp2-client h2load:nghttp2-client redis-server:redis-server sqlite3:sqlite3
+    dpkg-shlibdeps:dpkg-dev strip:binutils rpm:rpm
+    man:man-db mandoc:mandoc groff:groff-base zsh:zsh fish:fish shellcheck:shellcheck
+'
 missing=''
 for need in $needs; do
     PATH=$PATH:/usr/sbin:/sbin command -v "${need%%:*}" > /dev/null || missing="$missing ${need#*:}"
@@ -21,10 +31,13 @@ if [ -n "$missing" ]; then
     # shellcheck disable=SC2086
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing
 fi
-for tool in nextest deny; do
+for tool in nextest deny deb generate-rpm; do
     cargo "$tool" --version > /dev/null 2>&1 || {
         step "installing cargo-$tool"
-        cargo install --quiet --locked "cargo-$tool"
+        # Packing a few files needs no optimised program, and that one takes four times as long to build.
+        profile=release
+        [ "$tool" != generate-rpm ] || profile=dev
+        cargo install --quiet --locked --profile "$profile" "cargo-$tool"
     }
 done
 

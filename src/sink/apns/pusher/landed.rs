@@ -206,6 +206,21 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
         }
         self.show_trouble();
     }
+
+    /// Nobody has asked Apple: there is nothing to ask with.
+    pub(super) fn without_credential(&mut self, reason: &str) {
+        if self.circuit.refused(reason, now()) {
+            let waiting = self.pending.len();
+            let hint = "see `pushmaild check`; a certificate that is put in its place is taken up by itself";
+            error!(
+                reason,
+                waiting,
+                hint,
+                "there is no credential for Apple that can be used: {reason}; pushes are kept; hint: {hint}"
+            );
+        }
+        self.show_trouble();
+    }
 }
 
 /// Doubling up to a minute, but not before Apple wants it.

@@ -339,7 +339,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
             }
             let credential = match &self.settings.link {
                 Ok((_, credential)) => Arc::clone(credential),
-                Err(reason) => return self.refused(&reason.clone()),
+                Err(reason) => return self.without_credential(&reason.clone()),
             };
             let clock = SystemTime::now();
             if let Some(problem) = credential.problem_at(clock) {
