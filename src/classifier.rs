@@ -60,6 +60,17 @@ pub enum Op {
     MovedFrom(u32),
 }
 
+/// Why an event is no change, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nothing {
+    /// The name is not one of a message.
+    NoMessage,
+    /// A client opened the mailbox: a message went from `new/` to `cur/` and got no flags.
+    Opened,
+    /// The first half of a rename, which waits for the second.
+    Half,
+}
+
 /// The first half of a rename, waiting for the second.
 #[derive(Debug)]
 struct Half {
@@ -79,7 +90,7 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Takes in one event and calls `found` for each change that is certain now.
+    /// Takes in one event and calls `found` for each change that is certain now. If that is none, returns why.
     pub fn event(
         &mut self,
         mailbox: MailboxId,
@@ -87,21 +98,23 @@ impl Classifier {
         op: Op,
         name: &[u8],
         found: &mut impl FnMut(MailboxId, Kind),
-    ) {
+    ) -> Option<Nothing> {
         if !is_message(name) {
-            return;
+            return Some(Nothing::NoMessage);
         }
         match op {
             Op::Created => found(mailbox, arrival(part, name)),
             Op::Deleted => found(mailbox, Kind::Change),
             Op::MovedFrom(cookie) => {
                 self.held.push(Half { cookie, mailbox, part, name: name.into(), old: false });
+                return Some(Nothing::Half);
             }
             Op::MovedTo(cookie) => match self.take(cookie) {
                 Some(from) if from.mailbox == mailbox => {
-                    if let Some(kind) = rename(from.part, &from.name, part, name) {
-                        found(mailbox, kind);
-                    }
+                    let Some(kind) = rename(from.part, &from.name, part, name) else {
+                        return Some(Nothing::Opened);
+                    };
+                    found(mailbox, kind);
                 }
                 // From one user's mailbox into another's: gone from there, new here.
                 Some(from) => {
@@ -111,6 +124,7 @@ impl Classifier {
                 None => found(mailbox, arrival(part, name)),
             },
         }
+        None
     }
 
     /// Is the first half of a rename in the mailbox held? What it means is not known yet.

@@ -70,7 +70,7 @@ pub(crate) fn measure(config: &Config, registry: &Registry, phones: u32) -> Resu
     let since = Instant::now();
     for number in 0..phones {
         let user = device::username(number)?;
-        let changed = Changed { inbox: true, others: Vec::new(), kind: Kind::NewMail, since };
+        let changed = Changed { inbox: true, others: Vec::new(), kind: Kind::NewMail, since, events: 1 };
         changes.put(user.clone(), (vec![user], changed), join);
     }
     let pusher = Pusher::new(

@@ -92,6 +92,7 @@ impl Apple {
             others: device.acknowledged.clone(),
             kind: Kind::NewMail,
             since: Instant::now(),
+            events: 1,
         };
         let Settings { link, priorities, authority, .. } = &self.settings;
         let topic = device.topic.as_ref().map(ToString::to_string).or_else(|| self.settings.topic.clone());

@@ -8,9 +8,6 @@ use std::{
 
 use thiserror::Error;
 
-/// What the documents of later versions have beside, so that somebody who reads those is told.
-const LATER: [&str; 2] = ["doveadm", "os-x-server"];
-
 /// The one error of the configuration, with its remedy apart from its cause.
 #[derive(Debug, Error)]
 #[error("{place}: {message}")]
@@ -137,7 +134,6 @@ fn suggest(unknown: &str, known: &[&str]) -> String {
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .filter(|(likeness, _)| *likeness > 0.8);
     match nearest {
-        _ if LATER.contains(&unknown) => format!("`{unknown}` is not in this version of pushmaild"),
         Some((_, known)) => format!("did you mean `{known}`?"),
         None => format!("known here: {}", known.join(", ")),
     }

@@ -20,6 +20,7 @@ use crate::{
     debouncer::Intervals,
     mailbox::{
         Username,
+        doveadm::Doveadm,
         source::{Passwd, Source, Sources},
         template::Template,
         username_format::UsernameFormat,
@@ -206,11 +207,17 @@ impl Check<'_> {
         if let Some(passwd) = &raw.passwd {
             sources.push(Source::Passwd(self.passwd(passwd)?));
         }
+        if let Some(doveadm) = &raw.doveadm {
+            sources.push(Source::Doveadm(self.doveadm(doveadm.get_ref())?));
+        }
+        if let Some(path) = &raw.os_x_server {
+            sources.push(Source::OsXServer(self.resolve(path)?));
+        }
         if sources.is_empty() {
             return Err(ConfigError::whole(
                 self.path,
                 "no source of mailboxes".to_owned(),
-                "add `users`, `map-file`, `mail-location` or `passwd` under [mailboxes]".to_owned(),
+                "add `users`, `map-file`, `mail-location`, `passwd`, `doveadm` or `os-x-server` under [mailboxes]".to_owned(),
             ));
         }
         let username_format = match &raw.username_format {
@@ -240,6 +247,23 @@ impl Check<'_> {
             ));
         }
         Ok(Passwd { min_uid: *min_uid, max_uid: *max_uid, maildir: maildir.clone() })
+    }
+
+    fn doveadm(&self, raw: &raw::Doveadm) -> Result<Doveadm, ConfigError> {
+        let command = self.resolve(&raw.command)?;
+        // As a shell takes it: a name without a slash is looked for in PATH.
+        let name = raw.command.get_ref();
+        let is_path = name.as_os_str().as_encoded_bytes().contains(&b'/');
+        let command = if is_path { command } else { name.clone() };
+        let refresh = raw.refresh.get_ref().0;
+        if refresh < Duration::from_secs(5) {
+            return Err(self.error(
+                &raw.refresh,
+                "too short a refresh",
+                "use `5s` or more: each time doveadm is asked about every user",
+            ));
+        }
+        Ok(Doveadm { command, refresh })
     }
 
     fn watch(&self, raw: &raw::Watch, has_apns: bool, has_others: bool) -> Result<Watch, ConfigError> {

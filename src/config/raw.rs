@@ -60,6 +60,17 @@ pub(super) struct Mailboxes {
     ///
     /// Default: none
     pub(super) passwd: Option<Spanned<Passwd>>,
+    /// Dovecot itself, 2.3 or 2.4: who its users are and where their mail is, as `doveadm user` says. Its user database must be able to
+    /// list its users, and the daemon's group must be allowed to use the socket auth-userdb. Users whose mail is no Maildir are reported
+    /// and left out. `doveadm = {}` is the usual.
+    ///
+    /// Default: none
+    pub(super) doveadm: Option<Spanned<Doveadm>>,
+    /// OS X Server's partition map, as a rule `/Library/Server/Mail/Config/dovecot/partition_map.conf`: mail is in a folder named by GUID,
+    /// and the links in the folder `users` beside it say whose it is. New links are noticed.
+    ///
+    /// Default: none
+    pub(super) os_x_server: Option<Spanned<PathBuf>>,
     /// How a name is written before it is looked up: Dovecot's `auth_username_format`. `%Lu` makes `Jo@Example.org` and `jo@example.org`
     /// one user; with `%n` the domain does not count.
     ///
@@ -94,6 +105,34 @@ impl Default for Passwd {
     fn default() -> Self {
         // The range that Debian's adduser gives to people.
         Self { min_uid: 1000, max_uid: 59999, maildir: "Maildir".into() }
+    }
+}
+
+/// The users of Dovecot, as it says itself. Its answer is not remembered over a start: the daemon starts when Dovecot answers.
+///
+/// ```toml
+/// [mailboxes]
+/// doveadm = { command = "doveadm", refresh = "1h" }
+/// ```
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Doveadm {
+    /// The program: a name that is looked for in `PATH`, or a path.
+    ///
+    /// Default: `"doveadm"`
+    pub(super) command: Spanned<PathBuf>,
+    /// How often Dovecot is asked again, 5 seconds or more; a reload asks it at once. While there is no answer, the last one stays.
+    ///
+    /// Default: `"1h"`
+    pub(super) refresh: Spanned<Span>,
+}
+
+impl Default for Doveadm {
+    fn default() -> Self {
+        Self {
+            command: Spanned::new(0..0, "doveadm".into()),
+            refresh: Spanned::new(0..0, Span(Duration::from_secs(3600))),
+        }
     }
 }
 

@@ -57,9 +57,26 @@ fn a_program_is_found_as_a_shell_finds_it_and_is_a_sink_for_everybody() {
 #[test]
 fn sources_stand_in_the_order_of_precedence() {
     let config = parse(
-        "[mailboxes]\npasswd = {}\nmail-location = 'maildir:/m/%n'\nmap-file = '/users'\nusers.jesse = '/m/jesse'\n[watch]\nsweep-interval = 'off'",
+        "[mailboxes]\nos-x-server = 'partitions'\ndoveadm = {}\npasswd = {}\nmail-location = 'maildir:/m/%n'\nmap-file = '/users'\nusers.jesse = '/m/jesse'\n[watch]\nsweep-interval = 'off'",
     );
     let kinds: Vec<_> = config.mailboxes.sources.iter().map(|source| source.kind().to_string()).collect();
-    assert_eq!(kinds, ["users", "map-file", "mail-location", "passwd"]);
+    assert_eq!(kinds, ["users", "map-file", "mail-location", "passwd", "doveadm", "os-x-server"]);
     assert_eq!(config.watch.sweep_interval, None);
+}
+
+/// A command is looked for as a shell does it.
+#[test]
+fn the_command_of_doveadm() {
+    for (value, expected) in [
+        ("{}", "doveadm"),
+        ("{ command = 'doveadm-2.4' }", "doveadm-2.4"),
+        ("{ command = './doveadm' }", "/etc/pushmaild/./doveadm"),
+        ("{ command = 'bin/doveadm' }", "/etc/pushmaild/bin/doveadm"),
+        ("{ command = '/usr/bin/doveadm' }", "/usr/bin/doveadm"),
+    ] {
+        let config = parse(&format!("[mailboxes]\ndoveadm = {value}\n"));
+        let [Source::Doveadm(doveadm)] = config.mailboxes.sources.as_slice() else { panic!() };
+        assert_eq!(doveadm.command.as_os_str(), expected, "{value}");
+        assert_eq!(doveadm.refresh, Duration::from_secs(3600));
+    }
 }

@@ -94,16 +94,19 @@ impl Watching {
         match self.watch_parent(path) {
             Ok(watched) => {
                 is_shared = watched != id;
+                self.told.remove(path);
                 if let Some(parent) = self.parents.get_mut(watched) {
                     parent.holds_users = true;
                 }
             }
             Err(ArmError::Missing) => {}
             Err(error) => {
-                warn!(
-                    directory = %path.display(), %error,
-                    "cannot watch `{}`: {error}; new users in it are found by the sweep only", path.display()
-                );
+                if self.told.insert(path.to_owned()) {
+                    warn!(
+                        directory = %path.display(), %error,
+                        "cannot watch `{}`: {error}; new users in it are found by the sweep only", path.display()
+                    );
+                }
                 return true;
             }
         }
@@ -119,18 +122,20 @@ impl Watching {
         let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return };
         match self.watch_parent(folder) {
             Ok(id) => {
+                self.told.remove(file);
                 if let Some(parent) = self.parents.get_mut(id)
                     && !parent.map_files.iter().any(|known| known == name)
                 {
                     parent.map_files.push(name.to_owned());
                 }
             }
-            Err(error) => {
+            Err(error) if self.told.insert(file.to_owned()) => {
                 warn!(
                     file = %file.display(), %error,
                     "cannot watch for changes of the map file `{}`: {error}; the sweep will find them", file.display()
                 );
             }
+            Err(_) => {}
         }
     }
 

@@ -14,6 +14,7 @@ use super::arming::{ArmedPart, Armers};
 use crate::{
     mailbox::{
         MailboxId, MailboxMap, Replacement,
+        doveadm::Memory,
         listing::Listing,
         source::{SourceError, Sources},
     },
@@ -35,7 +36,7 @@ const COLD: Duration = Duration::from_micros(100);
 /// What a job found.
 pub(super) enum Done {
     /// All sources of the map.
-    Listing { result: Result<Box<Listing>, SourceError>, why: Why, took: Duration },
+    Listing { result: Result<Box<Listing>, SourceError>, dovecot: Box<Memory>, why: Why, took: Duration },
     /// What the map is to become; nothing if it is so already.
     Compared { replacement: Option<Box<Replacement>>, why: Why },
     /// Users in folders that appeared.
@@ -93,11 +94,11 @@ impl Jobs {
         Self { set: JoinSet::new(), looks: 0, armings: 0, threads: THREADS }
     }
 
-    pub(super) fn read_sources(&mut self, sources: Arc<Sources>, why: Why) {
+    pub(super) fn read_sources(&mut self, sources: Arc<Sources>, mut dovecot: Box<Memory>, why: Why) {
         self.set.spawn_blocking(move || {
             let start = Instant::now();
-            let result = sources.read().map(Box::new);
-            Done::Listing { result, why, took: start.elapsed() }
+            let result = sources.read_again(&mut dovecot, why >= Why::Reload).map(Box::new);
+            Done::Listing { result, dovecot, why, took: start.elapsed() }
         });
     }
 

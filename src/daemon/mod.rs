@@ -34,10 +34,10 @@ use std::{
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
-    allocator,
+    allocator, capabilities,
     classifier::Op,
     config::{Config, NO_RECORDS, WatchedMailboxes},
     control::{Control, Question},
@@ -45,7 +45,7 @@ use crate::{
     planner::Arrival,
     registry::{reader::Stored, service::NotStored},
     service_manager,
-    sink::{apns::ApnsSink, exec::ExecSink, push_notify::PushNotifySink, tally::Tally},
+    sink::{apns::ApnsSink, exec::ExecSink, milliseconds, push_notify::PushNotifySink, tally::Tally},
     watcher::{Read, Target, WatchEvent, Watcher, choice},
 };
 
@@ -75,6 +75,7 @@ const START_PROGRESS: Duration = Duration::from_secs(5);
 /// If it cannot start, or its backend breaks.
 pub fn run(path: &Path) -> Result<(), DaemonError> {
     allocator::set_up();
+    capabilities::keep_from_children()?;
     let config = Config::load(path)?;
     if !config.has_sink() {
         return Err(DaemonError::NoSink(config.path));
@@ -389,6 +390,12 @@ impl Daemon {
             armed_ms,
             "watching {of_all} with {watches} watches of {backend}{polled}, after {map_ms} ms for the map and {armed_ms} ms to arm and compare"
         );
+        let found = self.pipeline.planner.found_by_looks();
+        debug!(
+            found,
+            reason = "recorded",
+            "directories that are not as they were recorded: {found}; for the others there is nothing to push"
+        );
         service_manager::ready(&format!("watching {mailboxes} mailboxes with {backend}"));
     }
 
@@ -476,11 +483,6 @@ impl Daemon {
         self.config = Config { watch, listen, registry, apns, control, ..new };
         Ok(())
     }
-}
-
-/// For log lines.
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn broken(config: &Config, error: io::Error) -> DaemonError {

@@ -6,20 +6,21 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tracing::{debug, info};
+use tracing::{Level, debug, enabled, info};
 
 use super::keeper::Unpushed;
 use crate::{
-    classifier::{Kind, Op},
+    classifier::{Kind, Nothing, Op},
     debouncer::{Intervals, MailboxReady},
     growth,
     mailbox::{MailboxId, MailboxMap},
     maildir::Part,
-    planner::Planner,
+    planner::{Noted, Planner},
     sink::{
         Outcome, Sink,
         apns::ApnsSink,
         exec::ExecSink,
+        milliseconds,
         push_notify::PushNotifySink,
         tally::{Fate, Pushed, Tally, Via},
     },
@@ -98,19 +99,42 @@ impl Sinks {
     fn push(&mut self, ready: &MailboxReady, map: &MailboxMap, now: Instant) {
         // What is gone has nobody to tell, and may have had an event just before.
         if map.maildir(ready.mailbox).is_none() {
+            debug!(reason = "gone", "nothing to push: the mailbox is no more");
             return;
         }
-        let mut was_delivered = false;
+        let mut delivered = None;
         for sink in self.each() {
-            let outcome = sink.offer(ready, map, now);
-            let via = sink.via();
-            tell(via.as_str(), outcome, ready, map, now);
-            was_delivered |= outcome == Outcome::Delivered;
+            match sink.offer(ready, map, now) {
+                Outcome::Delivered => delivered = Some(sink.via()),
+                // Another thread says what becomes of it.
+                Outcome::Handed => {}
+                Outcome::Waiting => tell_waiting(sink.via(), ready, map, now),
+            }
         }
-        if was_delivered {
-            self.note_push(ready.mailbox, now);
-            self.tally.note(pushed(ready, map, now));
+        if let Some(via) = delivered {
+            self.delivered(via, ready, map, now);
         }
+    }
+
+    /// Lets the sinks send what waits and is due.
+    fn retry(&mut self, map: &MailboxMap, now: Instant) {
+        let mut sent = Vec::new();
+        for sink in self.each() {
+            if sink.due().is_some_and(|due| due <= now) {
+                let via = sink.via();
+                sink.retry(map, now, &mut |ready| sent.push((via, *ready)));
+            }
+        }
+        for (via, ready) in sent {
+            self.delivered(via, &ready, map, now);
+        }
+    }
+
+    /// The receiver has a push, at once or after it has waited: its line, and its place in the tally.
+    fn delivered(&mut self, via: Via, ready: &MailboxReady, map: &MailboxMap, now: Instant) {
+        tell_pushed(via, ready, map, now);
+        self.note_push(ready.mailbox, now);
+        self.tally.note(pushed(via, ready, map, now));
     }
 
     /// Does one of the mailbox's users wait for Apple, as the network thread had it?
@@ -143,9 +167,58 @@ impl Pipeline {
     }
 
     /// The planner at work: `work` is given it, and what it pushes through.
-    fn plan(&mut self, now: Instant, work: impl FnOnce(&mut Planner, &mut dyn FnMut(MailboxReady))) {
+    fn plan<T>(
+        &mut self,
+        now: Instant,
+        work: impl FnOnce(&mut Planner, &mut dyn FnMut(MailboxReady)) -> T,
+    ) -> T {
         let Self { map, planner, sinks, .. } = self;
-        work(planner, &mut |ready| sinks.push(&ready, map, now));
+        work(planner, &mut |ready| sinks.push(&ready, map, now))
+    }
+
+    /// Says why an event did not lead to a push. The way of a push does not come here.
+    #[cold]
+    fn tell_nothing(&self, (id, part): (MailboxId, Part), noted: Noted, name: &[u8]) {
+        let user = self.map.names(id).next().unwrap_or_default();
+        let part = part.dir_name();
+        match noted {
+            Noted::Pushed | Noted::Nothing(Nothing::Half) => {}
+            Noted::Nothing(Nothing::NoMessage) => {
+                let name = String::from_utf8_lossy(name);
+                let name = name.escape_debug();
+                debug!(
+                    user,
+                    part,
+                    reason = "no-message",
+                    "nothing to push for {user}: `{name}` in {part}/ is no message"
+                );
+            }
+            Noted::Nothing(Nothing::Opened) => {
+                debug!(
+                    user,
+                    part,
+                    reason = "opened",
+                    "nothing to push for {user}: a client opened the mailbox"
+                );
+            }
+            Noted::Waits => self.tell_waits(id),
+        }
+    }
+
+    #[cold]
+    fn tell_waits(&self, id: MailboxId) {
+        let user = self.map.names(id).next().unwrap_or_default();
+        match self.planner.waiting(id).map_or(0, |(_, _, events)| events) {
+            0 | 1 => debug!(user, events = 1, reason = "quiet", "the push of {user} waits for its time"),
+            events => {
+                debug!(
+                    user,
+                    events,
+                    reason = "joined",
+                    "joined to the push of {user} that waits: {events} events"
+                );
+            }
+        }
     }
 
     /// One event in `new/` or `cur/`.
@@ -153,7 +226,10 @@ impl Pipeline {
         if let Some(apns) = &mut self.sinks.apns {
             apns.note_inbox(target.0);
         }
-        self.plan(now, |planner, mut push| planner.event(target, op, name, now, &mut push));
+        let noted = self.plan(now, |planner, mut push| planner.event(target, op, name, now, &mut push));
+        if noted != Noted::Pushed && enabled!(Level::DEBUG) {
+            self.tell_nothing(target, noted, name);
+        }
     }
 
     /// See [`Planner::changed`].
@@ -167,7 +243,10 @@ impl Pipeline {
         if let Some(apns) = &mut self.sinks.apns {
             apns.note_inbox(target.0);
         }
-        self.plan(now, |planner, mut push| planner.changed(target, kind, seen, now, &mut push));
+        let noted = self.plan(now, |planner, mut push| planner.changed(target, kind, seen, now, &mut push));
+        if noted == Noted::Waits && enabled!(Level::DEBUG) {
+            self.tell_waits(target.0);
+        }
     }
 
     /// A read that had events is over.
@@ -183,7 +262,10 @@ impl Pipeline {
         if let Some(apns) = &mut self.sinks.apns {
             apns.note_inbox(id);
         }
-        self.plan(now, |planner, mut push| planner.note(id, kind, now, &mut push));
+        let noted = self.plan(now, |planner, mut push| planner.note(id, kind, now, &mut push));
+        if noted == Noted::Waits && enabled!(Level::DEBUG) {
+            self.tell_waits(id);
+        }
     }
 
     /// Something happened to other folders of a mailbox, which only a device that was told their names can be told of.
@@ -192,7 +274,10 @@ impl Pipeline {
         let is_there = self.map.maildir(id).is_some();
         let Some(apns) = self.sinks.apns.as_mut().filter(|_| is_there) else { return };
         apns.note_others(id, others, inbox_pending);
-        self.plan(now, |planner, mut push| planner.note(id, Kind::Change, now, &mut push));
+        let noted = self.plan(now, |planner, mut push| planner.note(id, Kind::Change, now, &mut push));
+        if noted == Noted::Waits && enabled!(Level::DEBUG) {
+            self.tell_waits(id);
+        }
     }
 
     /// When [`Self::on_time`] has something to do next.
@@ -205,11 +290,7 @@ impl Pipeline {
     /// Does what is due.
     pub(super) fn on_time(&mut self, now: Instant) {
         self.plan(now, |planner, mut push| planner.on_time(now, &mut push));
-        for sink in self.sinks.each() {
-            if sink.due().is_some_and(|due| due <= now) {
-                sink.retry(&self.map, now);
-            }
-        }
+        self.sinks.retry(&self.map, now);
     }
 
     /// Ends the wait for second halves of renames.
@@ -237,51 +318,52 @@ impl Pipeline {
     }
 }
 
-/// A push that the receiver of the datagram has.
-fn pushed(ready: &MailboxReady, map: &MailboxMap, now: Instant) -> Pushed {
+/// A push that the receiver has, for the tally.
+fn pushed(via: Via, ready: &MailboxReady, map: &MailboxMap, now: Instant) -> Pushed {
     Pushed {
         at: SystemTime::now(),
         user: map.names(ready.mailbox).next().unwrap_or_default().to_owned(),
         kind: ready.kind,
         age: now.saturating_duration_since(ready.since),
         events: ready.events,
-        via: Via::PushNotify,
+        via,
         fate: Fate::Delivered,
         answer: None,
     }
 }
 
-/// Logs what became of a push.
-fn tell(sink: &str, outcome: Outcome, ready: &MailboxReady, map: &MailboxMap, now: Instant) {
+/// Logs a push that the receiver has: a line for each name of the mailbox, whenever it went out.
+fn tell_pushed(via: Via, ready: &MailboxReady, map: &MailboxMap, now: Instant) {
     let MailboxReady { mailbox, kind, since, events } = *ready;
-    let user = || map.names(mailbox).next().unwrap_or_default();
-    let kind = kind.as_str();
-    let age = now.duration_since(since);
-    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    match outcome {
-        Outcome::Delivered => {
-            info!(
-                user = user(),
-                kind,
-                age_ms,
-                events,
-                sink,
-                "pushed {}: {kind}, {events} in {:.3} s",
-                user(),
-                age.as_secs_f64()
-            );
-        }
-        Outcome::Handed => {}
-        Outcome::Waiting => {
-            debug!(
-                user = user(),
-                kind,
-                age_ms,
-                events,
-                sink,
-                "the push of {} waits for the receiver: {kind}",
-                user()
-            );
-        }
+    let (kind, sink) = (kind.as_str(), via.as_str());
+    let age = now.saturating_duration_since(since);
+    let (age_ms, seconds) = (milliseconds(age), age.as_secs_f64());
+    for user in map.names(mailbox) {
+        info!(
+            user,
+            kind,
+            age_ms,
+            events,
+            sink,
+            outcome = "pushed",
+            "pushed {user}: {kind}, {events} in {seconds:.3} s"
+        );
     }
+}
+
+/// Logs that a push waits in the sink.
+fn tell_waiting(via: Via, ready: &MailboxReady, map: &MailboxMap, now: Instant) {
+    let MailboxReady { mailbox, kind, since, events } = *ready;
+    let user = map.names(mailbox).next().unwrap_or_default();
+    let (kind, sink) = (kind.as_str(), via.as_str());
+    let age_ms = milliseconds(now.saturating_duration_since(since));
+    debug!(
+        user,
+        kind,
+        age_ms,
+        events,
+        sink,
+        reason = "waits",
+        "the push of {user} waits for the receiver: {kind}"
+    );
 }

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Instant};
 
+use tracing::debug;
+
 use super::{Daemon, network::FromNetwork};
 use crate::{
     listener::intake::{Hint, MaildirOf},
@@ -37,10 +39,17 @@ impl Daemon {
             }
             FromNetwork::Hints(hints) => {
                 for (user, Hint { inbox, others }) in hints {
-                    let Some(id) = pipeline.map.by_name(user.as_str()) else { continue };
+                    let Some(id) = pipeline.map.by_name(user.as_str()) else {
+                        debug!(%user, reason = "unknown-user", "nothing to push for {user}, of whom a plugin tells: there is no such user in the map");
+                        continue;
+                    };
                     // What happens to a watched INBOX is known already; nothing is pushed twice.
-                    if let Some(kind) = inbox.filter(|_| !watching.has_events(id)) {
-                        pipeline.note(id, kind, now);
+                    match inbox {
+                        Some(_) if watching.has_events(id) => {
+                            debug!(%user, reason = "watched", "what a plugin tells of {user} is left to the watch");
+                        }
+                        Some(kind) => pipeline.note(id, kind, now),
+                        None => {}
                     }
                     if !others.is_empty() {
                         pipeline.note_others(id, others, now);

@@ -14,7 +14,6 @@ use super::{
     comparison,
     jobs::{self, CHUNK, Done, Jobs, ToArm, Why},
     keeper::Keeper,
-    milliseconds,
     pipeline::Pipeline,
     remapping::Remapping,
     watching::Watching,
@@ -22,12 +21,13 @@ use super::{
 use crate::{
     mailbox::{
         MailboxId, Replacement,
+        doveadm::{Memory, RETRY, child::Leash},
         listing::{Listing, Notice},
-        source::{Source, Sources},
+        source::Sources,
     },
     maildir::Part,
     planner::{self, Arrival},
-    sink::apns::ApnsSink,
+    sink::{apns::ApnsSink, milliseconds},
 };
 
 /// What is made and removed over and over by somebody is armed so many times, and then left to the sweep.
@@ -36,6 +36,8 @@ const TRIES: u8 = 4;
 const PIECE: usize = 500;
 /// A map file is read this long after the last sign that somebody writes it.
 pub(super) const MAP_FILE_QUIET: Duration = Duration::from_millis(300);
+/// A storm that drops events again and again is told of so often.
+const OVERFLOW_AGAIN: Duration = Duration::from_secs(60);
 /// Notices logged one by one.
 const NOTICES_LOGGED: usize = 10;
 
@@ -65,6 +67,12 @@ pub(super) struct Upkeep {
     /// Are they being read, or is the map being compared with what they said?
     reading_runs: bool,
     reading_took: Duration,
+    /// What Dovecot answered, if it is a source; none while a job has it.
+    dovecot: Box<Memory>,
+    /// When Dovecot is asked again.
+    next_refresh: Option<Instant>,
+    /// A doveadm that runs ends with the daemon.
+    _leash: Leash,
     pub(super) new_folders: Vec<PathBuf>,
     /// One job for new folders at a time: a disk that does not answer holds up one thread, and the folders wait as a list.
     new_folders_read: bool,
@@ -83,10 +91,13 @@ pub(super) struct Upkeep {
     pub(super) overflows: u64,
     /// How often all mailboxes were compared.
     pub(super) rescans: u64,
+    /// When it was last said at full length that events were dropped.
+    overflow_told: Option<Instant>,
 }
 
 impl Upkeep {
     pub(super) fn new(sources: Sources, sweep_interval: Option<Duration>, now: Instant) -> Self {
+        let leash = Leash::default();
         Self {
             sources: Arc::new(sources),
             jobs: Jobs::new(),
@@ -95,6 +106,9 @@ impl Upkeep {
             reading: Some((now, Why::Start)),
             reading_runs: false,
             reading_took: Duration::ZERO,
+            dovecot: Box::new(Memory::new(&leash)),
+            next_refresh: None,
+            _leash: leash,
             new_folders: Vec::new(),
             new_folders_read: false,
             remapping: Remapping::default(),
@@ -106,6 +120,7 @@ impl Upkeep {
             map_trouble: None,
             overflows: 0,
             rescans: 0,
+            overflow_told: None,
         }
     }
 
@@ -157,7 +172,8 @@ impl Upkeep {
         let reading = self.reading.map(|(at, _)| at).filter(|_| !self.reading_runs);
         let to_do = self.wants_arming() || pipeline.planner.wants_look();
         let work = to_do && self.jobs.has_room() || self.remapping.has_work();
-        [self.next_sweep, reading, work.then_some(now)].into_iter().flatten().min()
+        let refresh = self.next_refresh.filter(|_| !self.reading_runs);
+        [self.next_sweep, reading, refresh, work.then_some(now)].into_iter().flatten().min()
     }
 
     fn wants_arming(&self) -> bool {
@@ -215,13 +231,16 @@ impl Upkeep {
             self.next_sweep = self.sweep_interval.map(|interval| now + interval);
             self.sweep(planner::Why::Sweep, watching, pipeline, now);
         }
+        if !self.reading_runs && self.next_refresh.take_if(|at| *at <= now).is_some() {
+            self.read_sources(now, Why::Changed);
+        }
         if !self.reading_runs
             && let Some((at, why)) = self.reading
             && at <= now
         {
             self.reading = None;
             self.reading_runs = true;
-            self.jobs.read_sources(Arc::clone(&self.sources), why);
+            self.jobs.read_sources(Arc::clone(&self.sources), std::mem::take(&mut self.dovecot), why);
         }
         self.remap_some(watching, pipeline, keeper);
         self.arm_some(watching, pipeline);
@@ -314,7 +333,13 @@ impl Upkeep {
     /// Events were dropped: every mailbox may have changed.
     pub(super) fn overflow(&mut self, watching: &mut Watching, pipeline: &mut Pipeline, now: Instant) {
         let mailboxes = pipeline.map.len();
-        warn!(mailboxes, "events were dropped; every one of the {mailboxes} mailboxes is looked at");
+        let is_told = self.overflow_told.is_some_and(|told| now.duration_since(told) < OVERFLOW_AGAIN);
+        if is_told {
+            debug!(mailboxes, "events were dropped again");
+        } else {
+            self.overflow_told = Some(now);
+            warn!(mailboxes, "events were dropped; every one of the {mailboxes} mailboxes is looked at");
+        }
         self.overflows += 1;
         pipeline.release_halves(now);
         pipeline.planner.overflow();
@@ -333,6 +358,10 @@ impl Upkeep {
     }
 
     pub(super) fn read_new_folders(&mut self) {
+        // A name may be another one's from now on, which a look at the new folder alone does not tell.
+        if self.sources.has_links() && !self.new_folders.is_empty() {
+            self.read_sources(Instant::now() + MAP_FILE_QUIET, Why::Changed);
+        }
         if !self.new_folders_read && !self.new_folders.is_empty() {
             self.new_folders_read = true;
             self.new_folders.sort_unstable();
@@ -367,15 +396,22 @@ impl Upkeep {
                 }
                 self.read_new_folders();
             }
-            Done::Listing { result, why, took } => {
+            Done::Listing { result, dovecot, why, took } => {
                 self.reading_took = took;
+                // Another source may have failed before Dovecot's turn came.
+                let due = dovecot.due().filter(|_| self.sources.ask_dovecot());
+                self.next_refresh = due.map(|due| if due > now { due } else { now + RETRY });
+                self.dovecot = dovecot;
                 match result {
                     Ok(listing) => self.apply(*listing, why, watching, pipeline),
                     Err(error) => {
                         self.reading_runs = false;
                         self.remapping.give_up();
+                        if self.is_told(error.to_string(), why) {
+                            debug!(%error, "the map of mailboxes still cannot be read: {error}");
+                            return;
+                        }
                         let hint = error.hint();
-                        self.map_trouble = Some(error.to_string());
                         error!(%error, hint, "the map of mailboxes cannot be read; the old one stays: {error}; hint: {hint}");
                     }
                 }
@@ -383,7 +419,9 @@ impl Upkeep {
             Done::Compared { replacement, why } => {
                 self.reading_runs = false;
                 self.map_since = Some(Instant::now());
-                self.map_trouble = None;
+                if self.map_trouble.take().is_some() {
+                    info!("the map of mailboxes can be read again");
+                }
                 let found_late = self.remapping.compared();
                 if let Some(replacement) = replacement {
                     self.replace(*replacement, why, pipeline);
@@ -399,6 +437,13 @@ impl Upkeep {
         }
     }
 
+    /// Notes why the map cannot be read. True if that has been said, and nobody has changed anything since: each sweep would say it again.
+    fn is_told(&mut self, trouble: String, why: Why) -> bool {
+        let is_known = self.map_trouble.as_ref() == Some(&trouble);
+        self.map_trouble = Some(trouble);
+        is_known && why == Why::Sweep
+    }
+
     /// Adds what was found in a new folder.
     fn add(&mut self, found: Listing, pipeline: &mut Pipeline) {
         let added = self.remapping.add(found, self.reading_runs, pipeline);
@@ -412,13 +457,15 @@ impl Upkeep {
     /// Begins to make the map what its sources say.
     fn apply(&mut self, listing: Listing, why: Why, watching: &mut Watching, pipeline: &mut Pipeline) {
         if let (Some(file), Why::Changed | Why::Sweep) = (&listing.incomplete, why) {
-            let hint =
-                "end the last line with a newline; or reload with SIGHUP if the file is meant to be so";
-            warn!(
-                file = %file.display(), hint,
-                "the map file `{}` has no end of its last line, as if half written; the old map stays; hint: {hint}", file.display()
-            );
-            self.map_trouble = Some(format!("`{}` has no end of its last line", file.display()));
+            let file = file.display();
+            if !self.is_told(format!("`{file}` has no end of its last line"), why) {
+                let hint =
+                    "end the last line with a newline; or reload with SIGHUP if the file is meant to be so";
+                warn!(
+                    %file, hint,
+                    "the map file `{file}` has no end of its last line, as if half written; the old map stays; hint: {hint}"
+                );
+            }
             self.reading_runs = false;
             self.remapping.give_up();
             return;
@@ -426,13 +473,11 @@ impl Upkeep {
         if why == Why::Start {
             choose_backend(&listing, watching, pipeline);
         }
-        for source in &self.sources.sources {
-            if let Source::MapFile(file) = source {
-                watching.watch_map_file(file);
-                // A link's target may be written where the link is not.
-                if let Ok(target) = file.canonicalize() {
-                    watching.watch_map_file(&target);
-                }
+        for file in self.sources.files() {
+            watching.watch_map_file(file);
+            // A link's target may be written where the link is not.
+            if let Ok(target) = file.canonicalize() {
+                watching.watch_map_file(&target);
             }
         }
         self.remapping.watch_folders(listing.folders);

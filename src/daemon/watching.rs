@@ -3,6 +3,7 @@
 //! The order is always: arm, then look. What came before the watch is found by the look, and what comes after it by the watch.
 
 use std::{
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -60,6 +61,8 @@ pub(super) struct Watching {
     troubles: usize,
     /// Why mailboxes cannot be watched: the first ones of many.
     reasons: FxHashMap<MailboxId, Box<str>>,
+    /// Directories above mailboxes, and map files, that cannot be watched and were told of: the sources are read again and again.
+    pub(super) told: HashSet<PathBuf>,
     limit_reached: bool,
     limit_logged: bool,
     /// Mailboxes that are not there yet.
@@ -93,6 +96,7 @@ impl Watching {
             parents: Parents::default(),
             troubles: 0,
             reasons: FxHashMap::default(),
+            told: HashSet::new(),
             limit_reached: false,
             limit_logged: false,
             waiting: 0,

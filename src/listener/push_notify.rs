@@ -1,6 +1,10 @@
 //! push_notify records: one a datagram, or one a connection. There is no answer.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::FutureExt;
 use tokio::{
@@ -32,6 +36,8 @@ const AT_ONCE: usize = 1024;
 const OTHERS_AT_ONCE: usize = 64;
 /// Reading failed. It does not, but if it did it would again.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
+/// An error that lasts is told of again after this time.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// argon's record, and the one of its own tests, which lacks the last byte.
 const RECORD: usize = 1672;
@@ -52,6 +58,7 @@ impl Datagrams {
     /// The kernel keeps ten datagrams, and then the senders wait or give up: so the loop waits for nothing but the next one.
     pub(super) async fn run(self, desk: Arc<Desk>, stop: CancellationToken) {
         let mut inbox = Inbox::new(&desk);
+        let mut told: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
@@ -61,7 +68,10 @@ impl Datagrams {
                     match received {
                         Ok((bytes, speaker)) => inbox.take(bytes, speaker),
                         Err(error) => {
-                            error!(%error, "{} cannot receive, and tries again: {error}", Listener::PushNotifyDatagram);
+                            if told.is_none_or(|told| told.elapsed() >= SILENCE) {
+                                error!(%error, "{} cannot receive, and tries again: {error}", Listener::PushNotifyDatagram);
+                                told = Some(Instant::now());
+                            }
                             sleep(AFTER_ERROR).await;
                         }
                     }

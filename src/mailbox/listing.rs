@@ -109,6 +109,12 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Does somebody have the Maildir that is this folder?
+    pub(super) fn has(&self, maildir: &Path, identity: Option<(u64, u64)>) -> bool {
+        identity.and_then(|identity| self.identities.find(identity)).is_some()
+            || self.listing.mailboxes.by_path(maildir).is_some()
+    }
+
     pub(super) fn notice(&mut self, notice: Notice) {
         self.listing.notices.push(notice);
     }

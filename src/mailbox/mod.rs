@@ -1,6 +1,7 @@
 //! Mailboxes and the names of the users that they belong to.
 
 mod arena;
+pub mod doveadm;
 mod frames;
 mod index;
 pub mod listing;
@@ -8,6 +9,8 @@ pub mod mailbox_name;
 pub mod maildir_path;
 pub mod map;
 pub mod map_file;
+mod os_x_server;
+pub mod partition_map;
 pub mod passwd;
 pub mod replacement;
 pub mod scan;

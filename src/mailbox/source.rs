@@ -12,9 +12,10 @@ use thiserror::Error;
 
 use super::{
     Username,
+    doveadm::{self, Doveadm, DoveadmError, Memory},
     listing::{Builder, Listing},
     map_file::{MapFile, MapFileError, ReadError},
-    passwd, scan,
+    os_x_server, passwd, scan,
     template::Template,
     username_format::UsernameFormat,
 };
@@ -31,6 +32,10 @@ pub enum Source {
     MailLocation(Template),
     /// `passwd`.
     Passwd(Passwd),
+    /// `doveadm`.
+    Doveadm(Doveadm),
+    /// `os-x-server`: the partition map.
+    OsXServer(PathBuf),
 }
 
 /// The source `passwd`.
@@ -56,6 +61,10 @@ pub enum SourceKind {
     MailLocation,
     /// `passwd`.
     Passwd,
+    /// `doveadm`.
+    Doveadm,
+    /// `os-x-server`.
+    OsXServer,
 }
 
 impl SourceKind {
@@ -65,6 +74,8 @@ impl SourceKind {
             byte if byte == Self::MapFile as u8 => Self::MapFile,
             byte if byte == Self::MailLocation as u8 => Self::MailLocation,
             byte if byte == Self::Passwd as u8 => Self::Passwd,
+            byte if byte == Self::Doveadm as u8 => Self::Doveadm,
+            byte if byte == Self::OsXServer as u8 => Self::OsXServer,
             _ => Self::Users,
         }
     }
@@ -77,6 +88,8 @@ impl fmt::Display for SourceKind {
             Self::MapFile => "map-file",
             Self::MailLocation => "mail-location",
             Self::Passwd => "passwd",
+            Self::Doveadm => "doveadm",
+            Self::OsXServer => "os-x-server",
         })
     }
 }
@@ -90,6 +103,8 @@ impl Source {
             Self::MapFile(_) => SourceKind::MapFile,
             Self::MailLocation(_) => SourceKind::MailLocation,
             Self::Passwd(_) => SourceKind::Passwd,
+            Self::Doveadm(_) => SourceKind::Doveadm,
+            Self::OsXServer(_) => SourceKind::OsXServer,
         }
     }
 }
@@ -124,6 +139,17 @@ pub enum SourceError {
         /// Where and why.
         error: MapFileError,
     },
+    /// OS X Server's partition map is not there or not readable.
+    #[error("cannot read the partition map `{}`: {error}", .path.display())]
+    PartitionMap {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Dovecot does not say whose mail is where.
+    #[error(transparent)]
+    Doveadm(#[from] DoveadmError),
 }
 
 impl SourceError {
@@ -133,16 +159,32 @@ impl SourceError {
         match self {
             Self::Unreadable { path, error } => crate::path_access::hint(path, error),
             Self::MapFile { error, .. } => error.problem.hint().to_owned(),
+            Self::PartitionMap { path, error } => {
+                format!(
+                    "{}; OS X Server keeps it in /Library/Server/Mail/Config/dovecot",
+                    crate::path_access::hint(path, error)
+                )
+            }
+            Self::Doveadm(error) => error.hint().to_owned(),
         }
     }
 }
 
 impl Sources {
-    /// Reads all sources. Blocks: on the disk, and on the user database.
+    /// Reads all sources for the first time. Blocks: on the disk, on the user database, and on Dovecot.
     ///
     /// # Errors
     /// If a source cannot be read at all.
     pub fn read(&self) -> Result<Listing, SourceError> {
+        let leash = doveadm::child::Leash::default();
+        self.read_again(&mut Memory::new(&leash), true)
+    }
+
+    /// Reads all sources. Dovecot is asked only when it is time, or if it is to be asked `anew`; otherwise what it answered last is taken.
+    ///
+    /// # Errors
+    /// If a source cannot be read at all.
+    pub fn read_again(&self, memory: &mut Memory, anew: bool) -> Result<Listing, SourceError> {
         let mut builder = Builder::new(self);
         for source in &self.sources {
             builder.begin(source.kind());
@@ -155,6 +197,8 @@ impl Sources {
                 Source::MapFile(path) => read_map_file(path, &mut builder)?,
                 Source::MailLocation(template) => scan::scan(template, template.root(), &mut builder),
                 Source::Passwd(passwd) => list_passwd(passwd, &mut builder),
+                Source::Doveadm(source) => doveadm::list(source, memory, anew, &mut builder)?,
+                Source::OsXServer(path) => os_x_server::list(path, &mut builder)?,
             }
         }
         Ok(builder.finish())
@@ -163,6 +207,26 @@ impl Sources {
     /// Where the Maildir is if this folder is that of a user, for each template.
     pub fn maildirs_in(&self, folder: &Path) -> impl Iterator<Item = PathBuf> {
         self.templates().filter_map(move |template| scan::maildir_in(template, folder))
+    }
+
+    /// Can a new folder have the mail or the name of somebody that no template tells?
+    #[must_use]
+    pub fn has_links(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::OsXServer(_)))
+    }
+
+    /// Is Dovecot one of them?
+    #[must_use]
+    pub fn ask_dovecot(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Doveadm(_)))
+    }
+
+    /// The files among the sources: a change of one is a change of the map.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.sources.iter().filter_map(|source| match source {
+            Source::MapFile(file) | Source::OsXServer(file) => Some(file.as_path()),
+            _ => None,
+        })
     }
 
     /// The templates among the sources.
@@ -184,7 +248,7 @@ impl Sources {
 }
 
 /// An administrator wrote the path down, so links in it are meant.
-fn explicit(user: &Username, maildir: &Path, builder: &mut Builder<'_>) {
+pub(super) fn explicit(user: &Username, maildir: &Path, builder: &mut Builder<'_>) {
     let identity = fs::metadata(maildir).ok().map(|found| (found.dev(), found.ino()));
     builder.entry(user, maildir, identity);
 }

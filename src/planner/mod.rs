@@ -22,7 +22,7 @@ mod settling;
 use std::time::Instant;
 
 use crate::{
-    classifier::{Classifier, Kind, Op},
+    classifier::{Classifier, Kind, Nothing, Op},
     debouncer::{Debouncer, Intervals, MailboxReady},
     mailbox::MailboxId,
     maildir::Part,
@@ -39,6 +39,17 @@ use self::{
 
 /// Pushes in one go, before events get their turn: as many as a receiver's queue takes many times over.
 const PUSHES: usize = 512;
+
+/// What became of an event, for whoever wonders why nothing is pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// It is no change.
+    Nothing(Nothing),
+    /// It waits for its time, or for that of what waits already.
+    Waits,
+    /// It was pushed at once.
+    Pushed,
+}
 
 /// What a mailbox is that has no record, when it is armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +80,8 @@ pub struct Planner {
     elsewhere: Vec<MailboxId>,
     /// Is there anybody who stores records?
     stores: bool,
+    /// How often a look found what nobody had told.
+    found: u64,
 }
 
 impl Planner {
@@ -87,6 +100,7 @@ impl Planner {
             overflow_looks: 0,
             elsewhere: Vec::new(),
             stores,
+            found: 0,
         }
     }
 
@@ -104,18 +118,20 @@ impl Planner {
         name: &[u8],
         now: Instant,
         push: &mut impl FnMut(MailboxReady),
-    ) {
+    ) -> Noted {
         self.touch(id, part, now);
         // One event tells of two mailboxes at most: a message that went from one to the other.
         let mut found = [None; 2];
         let mut count = 0;
-        self.classifier.event(id, part, op, name, &mut |id, kind| {
+        let nothing = self.classifier.event(id, part, op, name, &mut |id, kind| {
             found[count] = Some((id, kind));
             count += 1;
         });
+        let mut noted = nothing.map_or(Noted::Waits, Noted::Nothing);
         for (id, kind) in found.into_iter().flatten() {
-            self.note(id, kind, now, push);
+            noted = self.note(id, kind, now, push);
         }
+        noted
     }
 
     /// A directory changed, and this is all that the backend can tell. `seen` is what it saw then, if it goes by looks: everything that
@@ -127,12 +143,12 @@ impl Planner {
         seen: Option<Stamp>,
         now: Instant,
         push: &mut impl FnMut(MailboxReady),
-    ) {
+    ) -> Noted {
         match seen {
             Some(stamp) => self.renew(id, part, stamp, false, now),
             None => self.touch(id, part, now),
         }
-        self.note(id, kind, now, push);
+        self.note(id, kind, now, push)
     }
 
     /// A read that had events is over.
@@ -145,12 +161,18 @@ impl Planner {
     }
 
     /// Something happened to a mailbox: push, or wait for more.
-    pub fn note(&mut self, id: MailboxId, kind: Kind, now: Instant, push: &mut impl FnMut(MailboxReady)) {
+    pub fn note(
+        &mut self,
+        id: MailboxId,
+        kind: Kind,
+        now: Instant,
+        push: &mut impl FnMut(MailboxReady),
+    ) -> Noted {
         // Whoever is finding out whether everything is pushed does not know of this.
         self.records.lower(id, Flag::Asked);
-        if let Some(ready) = self.debouncer.note(id, kind, now) {
-            push(self.with_catch_up(ready));
-        }
+        let Some(ready) = self.debouncer.note(id, kind, now) else { return Noted::Waits };
+        push(self.with_catch_up(ready));
+        Noted::Pushed
     }
 
     /// A push takes along what the mailbox was to be told anyway.
@@ -166,7 +188,14 @@ impl Planner {
     /// Something was found by a look.
     fn found(&mut self, id: MailboxId, kind: Kind) {
         self.records.lower(id, Flag::Asked);
+        self.found += 1;
         self.catch_up.add(id, kind);
+    }
+
+    /// How often a look found what nobody had told: the part of a mailbox that is not as its record says.
+    #[must_use]
+    pub const fn found_by_looks(&self) -> u64 {
+        self.found
     }
 
     /// When [`Self::on_time`] has something to do next.

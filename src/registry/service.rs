@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -14,7 +15,7 @@ use std::{
 
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     Counts, DeviceToken, NewRegistration, Registration, Store, StoreError, Timestamp, Topic,
@@ -88,6 +89,8 @@ pub(super) struct Shared {
     /// Locked for a moment: to look at it, and to append a line to a file in the runtime directory.
     unwritten: Mutex<Unwritten>,
     trouble: Mutex<Option<String>>,
+    /// Has it been said that the spill file cannot be written? In an outage each registration would say so.
+    is_spill_told: AtomicBool,
     /// How often the writer has opened the store.
     pub(super) generation: watch::Sender<u64>,
     pub(super) events: Arc<Events>,
@@ -166,6 +169,7 @@ impl Registry {
         let shared = Arc::new(Shared {
             unwritten: Mutex::new(Unwritten::open(&settings.spill, settings.devices_per_user)),
             trouble: Mutex::default(),
+            is_spill_told: AtomicBool::new(false),
             generation: watch::Sender::default(),
             events: Arc::clone(&events),
         });
@@ -232,7 +236,10 @@ impl Registry {
         }
         match kept {
             Ok(false) => return Err(RegisterError::TooManyWait),
-            Ok(true) => {}
+            Ok(true) => self.shared.is_spill_told.store(false, Relaxed),
+            Err(error) if self.shared.is_spill_told.swap(true, Relaxed) => {
+                debug!(%error, user = %user, "a registration of {user} is in memory only, too");
+            }
             Err(error) => {
                 error!(%error, user = %user, "a registration of {user} is in memory only, for the spill file cannot be written: {error}");
             }

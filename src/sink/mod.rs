@@ -5,8 +5,9 @@ pub mod exec;
 pub mod push_notify;
 mod socket;
 pub mod tally;
+mod waiting;
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use self::tally::Via;
 use crate::{
@@ -23,6 +24,11 @@ pub enum Outcome {
     Handed,
     /// The sink keeps it, and tries again at [`Sink::due`].
     Waiting,
+}
+
+/// For log lines.
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How a sink is, for people.
@@ -48,8 +54,8 @@ pub trait Sink {
     /// When [`Self::retry`] is wanted; nothing when nothing waits.
     fn due(&self) -> Option<Instant>;
 
-    /// Sends what waits, as far as that works now.
-    fn retry(&mut self, map: &MailboxMap, now: Instant);
+    /// Sends what waits, as far as that works now, and tells of each push that the receiver has.
+    fn retry(&mut self, map: &MailboxMap, now: Instant, sent: &mut dyn FnMut(&MailboxReady));
 
     /// Drops what waits for a mailbox that is no more.
     fn forget(&mut self, mailbox: MailboxId);

@@ -1,7 +1,6 @@
 //! The sink for the push_notify socket.
 
 use std::{
-    collections::VecDeque,
     io,
     path::Path,
     time::{Duration, Instant, SystemTime},
@@ -9,12 +8,11 @@ use std::{
 
 use tracing::{debug, error, info, warn};
 
-use super::{Health, Outcome, Sink, socket::RecordSocket, tally::Via};
+use super::{Health, Outcome, Sink, socket::RecordSocket, tally::Via, waiting::Waiting};
 use crate::{
     backoff::Backoff,
     config::PushNotify,
     debouncer::MailboxReady,
-    growth,
     mailbox::{MailboxId, MailboxMap, Username},
     proto::push_notify::{Dialect, Message},
 };
@@ -27,53 +25,6 @@ const GONE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_se
 const HANGS: Duration = Duration::from_secs(10);
 /// The most records sent by one retry, so that the watcher gets its turn.
 const BATCH: usize = 512;
-
-/// Mailboxes that wait, in the order in which they came, each once.
-#[derive(Debug, Default)]
-struct Waiting {
-    queue: VecDeque<MailboxId>,
-    /// Is the mailbox in the queue, and still to be sent? By number.
-    wanted: Vec<bool>,
-    count: usize,
-}
-
-impl Waiting {
-    fn insert(&mut self, mailbox: MailboxId) {
-        growth::at_least(&mut self.wanted, mailbox.index() + 1, false);
-        if !std::mem::replace(&mut self.wanted[mailbox.index()], true) {
-            self.queue.push_back(mailbox);
-            self.count += 1;
-        }
-    }
-
-    fn remove(&mut self, mailbox: MailboxId) {
-        if let Some(wanted) = self.wanted.get_mut(mailbox.index())
-            && std::mem::take(wanted)
-        {
-            self.count -= 1;
-            // It stays in the queue until its turn comes, unless so many did that they would be most of it.
-            if self.queue.len() > 64 && self.queue.len() / 4 > self.count {
-                let mut kept = vec![false; self.wanted.len()];
-                let wanted = &self.wanted;
-                self.queue.retain(|id| wanted[id.index()] && !std::mem::replace(&mut kept[id.index()], true));
-            }
-        }
-    }
-
-    fn front(&mut self) -> Option<MailboxId> {
-        while let Some(&mailbox) = self.queue.front() {
-            if self.wanted[mailbox.index()] {
-                return Some(mailbox);
-            }
-            self.queue.pop_front();
-        }
-        // After an outage the memory goes back.
-        if self.queue.capacity() > 1024 {
-            *self = Self::default();
-        }
-        None
-    }
-}
 
 /// Why nothing is sent at the moment.
 #[derive(Debug)]
@@ -122,7 +73,7 @@ impl PushNotifySink {
     pub fn inherit(&mut self, old: Self, now: Instant) {
         self.waiting = old.waiting;
         self.names_sent = old.names_sent;
-        if self.waiting.count > 0 {
+        if self.waiting.len() > 0 {
             self.outage = Some(Outage { since: now, kind: io::ErrorKind::Other, retry: now, sent_since: 0 });
         }
     }
@@ -130,7 +81,7 @@ impl PushNotifySink {
     /// Does the mailbox wait for the receiver?
     #[must_use]
     pub fn has(&self, mailbox: MailboxId) -> bool {
-        self.waiting.wanted.get(mailbox.index()).copied().unwrap_or(false)
+        self.waiting.has(mailbox)
     }
 
     /// Sends to the names of a mailbox from `names_sent` on.
@@ -158,12 +109,12 @@ impl PushNotifySink {
         if std::mem::replace(&mut outage.kind, error.kind()) != error.kind() {
             let socket = self.socket.path().display();
             if is_full {
-                debug!(%socket, waiting = self.waiting.count, "the receiver is busy, and pushes wait for it: `{socket}`");
+                debug!(%socket, waiting = self.waiting.len(), "the receiver is busy, and pushes wait for it: `{socket}`");
             } else {
                 let hint = hint(self.socket.path(), self.dialect, error);
                 self.last_error = Some((SystemTime::now(), error.to_string()));
                 error!(
-                    %socket, %error, waiting = self.waiting.count, hint,
+                    %socket, %error, waiting = self.waiting.len(), hint,
                     "cannot push through `{socket}`: {error}; each user's push is kept and tried again; hint: {hint}"
                 );
             }
@@ -173,7 +124,7 @@ impl PushNotifySink {
     fn worked(&mut self, now: Instant) {
         self.full.reset();
         self.gone.reset();
-        if self.waiting.count > 0 {
+        if self.waiting.len() > 0 {
             return;
         }
         if let Some(outage) = self.outage.take() {
@@ -205,7 +156,7 @@ impl Sink for PushNotifySink {
                 Err(error) => self.failed(&error, now),
             }
         }
-        self.waiting.insert(ready.mailbox);
+        self.waiting.insert(ready);
         Outcome::Waiting
     }
 
@@ -213,12 +164,13 @@ impl Sink for PushNotifySink {
         self.outage.as_ref().map(|outage| outage.retry)
     }
 
-    fn retry(&mut self, map: &MailboxMap, now: Instant) {
+    fn retry(&mut self, map: &MailboxMap, now: Instant, sent: &mut dyn FnMut(&MailboxReady)) {
         for _ in 0..BATCH {
-            let Some(mailbox) = self.waiting.front() else { break };
-            match self.send(mailbox, map) {
+            let Some(ready) = self.waiting.front() else { break };
+            match self.send(ready.mailbox, map) {
                 Ok(()) => {
-                    self.waiting.remove(mailbox);
+                    self.waiting.remove(ready.mailbox);
+                    sent(&ready);
                     self.full.reset();
                     self.gone.reset();
                     if let Some(outage) = &mut self.outage {
@@ -233,14 +185,14 @@ impl Sink for PushNotifySink {
     }
 
     fn forget(&mut self, mailbox: MailboxId) {
-        if self.waiting.front() == Some(mailbox) {
+        if self.waiting.front().is_some_and(|front| front.mailbox == mailbox) {
             self.names_sent = 0;
         }
         self.waiting.remove(mailbox);
     }
 
     fn waiting(&self) -> usize {
-        self.waiting.count
+        self.waiting.len()
     }
 
     fn health(&self) -> Health {

@@ -11,6 +11,7 @@ mod credentials;
 mod devices;
 mod doctor;
 mod documents;
+mod doveadm;
 mod dovecot;
 mod exec;
 mod fanotify;
@@ -21,6 +22,8 @@ mod listeners;
 #[path = "../../examples/load/play/mod.rs"]
 mod load;
 mod load_tool;
+mod logs;
+mod os_x_server;
 mod packaging;
 mod planner;
 mod pure;

@@ -26,6 +26,7 @@ use std::{
 };
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use tracing::{Level, debug, enabled};
 
 use super::{Health, Outcome, Sink, tally::Via};
 use crate::{
@@ -158,17 +159,25 @@ impl Sink for ApnsSink {
         if !self.registered.is_all && !self.has_device(ready.mailbox, map) {
             let early = self.early.entry(ready.mailbox).or_insert(*ready);
             early.kind = early.kind.max(ready.kind);
+            tell_nothing(
+                ready.mailbox,
+                map,
+                "early",
+                "it is not known yet who has a device, and this push waits for it",
+            );
             return Outcome::Handed;
         }
         let Folders { inbox, others } =
             self.folders.remove(&ready.mailbox).unwrap_or(Folders { inbox: true, others: Vec::new() });
         // Only users with a device are anybody else's affair.
         if !self.has_device(ready.mailbox, map) {
+            tell_nothing(ready.mailbox, map, "no-device", "no device is registered");
             return Outcome::Handed;
         }
         let names: Vec<_> = map.usernames(ready.mailbox).collect();
         if let Some(first) = names.first().cloned() {
-            let changed = Changed { inbox, others, kind: ready.kind, since: ready.since };
+            let changed =
+                Changed { inbox, others, kind: ready.kind, since: ready.since, events: ready.events };
             self.changes.put(first, (names, changed), join);
         }
         Outcome::Handed
@@ -178,7 +187,7 @@ impl Sink for ApnsSink {
         None
     }
 
-    fn retry(&mut self, _map: &MailboxMap, _now: Instant) {}
+    fn retry(&mut self, _map: &MailboxMap, _now: Instant, _sent: &mut dyn FnMut(&MailboxReady)) {}
 
     fn forget(&mut self, mailbox: MailboxId) {
         self.folders.remove(&mailbox);
@@ -195,6 +204,14 @@ impl Sink for ApnsSink {
             trouble: self.counters.trouble(),
             last_error: self.counters.last_trouble(),
         }
+    }
+}
+
+/// Says why a push does not go to Apple now.
+fn tell_nothing(mailbox: MailboxId, map: &MailboxMap, reason: &'static str, why: &'static str) {
+    if enabled!(Level::DEBUG) {
+        let user = map.names(mailbox).next().unwrap_or_default();
+        debug!(user, sink = "apns", reason, "nothing to push to {user} through Apple: {why}");
     }
 }
 

@@ -286,6 +286,7 @@ mod tests {
             mailboxes: None,
             kind: Kind::Change,
             since: now,
+            events: 1,
             expires: now + Duration::from_secs(3600),
         }
     }

@@ -35,6 +35,8 @@ pub struct Push {
     pub kind: Kind,
     /// When the first of the changes was seen.
     pub since: Instant,
+    /// How many events there were.
+    pub events: u32,
     /// When the last of them is so old that the phone has looked of itself.
     pub expires: Instant,
 }
@@ -50,6 +52,8 @@ pub struct Changed {
     pub kind: Kind,
     /// When the first of the changes was seen.
     pub since: Instant,
+    /// How many events there were.
+    pub events: u32,
 }
 
 impl Push {
@@ -70,6 +74,7 @@ impl Push {
             mailboxes,
             kind: changed.kind,
             since: changed.since,
+            events: changed.events,
             expires: changed.since + EXPIRES,
         })
     }
@@ -85,7 +90,8 @@ impl Push {
             (_, new) => new,
         };
         let expires = self.expires.max(later.expires);
-        Self { mailboxes, kind: self.kind.max(later.kind), since: self.since, expires, ..later }
+        let events = self.events.saturating_add(later.events);
+        Self { mailboxes, kind: self.kind.max(later.kind), since: self.since, events, expires, ..later }
     }
 }
 
@@ -260,7 +266,7 @@ mod tests {
 
     fn changed(inbox: bool, others: &[&str], kind: Kind) -> Changed {
         let others = others.iter().map(ToString::to_string).collect();
-        Changed { inbox, others, kind, since: Instant::now() }
+        Changed { inbox, others, kind, since: Instant::now(), events: 1 }
     }
 
     fn made(push: &Push) -> (Request<()>, String) {

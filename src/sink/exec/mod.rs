@@ -130,7 +130,13 @@ impl Sink for ExecSink {
             let push = Push { user, mailbox, maildir: Arc::clone(&maildir), kind, since, events };
             if self.queue.put(push) {
                 let kind = kind.as_str();
-                debug!(user = name, kind, sink = "exec", "the push of {name} waits for the run before it");
+                debug!(
+                    user = name,
+                    kind,
+                    sink = "exec",
+                    reason = "joined",
+                    "the push of {name} waits for the run before it"
+                );
             }
         }
         Outcome::Handed
@@ -140,7 +146,7 @@ impl Sink for ExecSink {
         (!self.gone.is_empty()).then(Instant::now)
     }
 
-    fn retry(&mut self, _map: &MailboxMap, _now: Instant) {
+    fn retry(&mut self, _map: &MailboxMap, _now: Instant, _sent: &mut dyn FnMut(&MailboxReady)) {
         self.forget_gone();
     }
 

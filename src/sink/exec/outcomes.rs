@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::{debug, info, warn};
 
 use super::{
+    super::milliseconds,
     counters::Counters,
     run::{End, Ended},
 };
@@ -34,18 +35,18 @@ impl Outcomes {
         let Ended { push, end, output, took } = ended;
         let (user, kind, events) = (&push.user, push.kind.as_str(), push.events);
         let age = now.saturating_duration_since(push.since);
-        let (age_ms, took_ms) = (age.as_millis() as u64, took.as_millis() as u64);
+        let (age_ms, took_ms) = (milliseconds(age), milliseconds(*took));
         let age = age.as_secs_f64();
         match end {
             End::Stopped => {
-                debug!(%user, kind, age_ms, events, took_ms, sink = "exec", "the program for {user} was ended with the daemon");
+                debug!(%user, kind, age_ms, events, took_ms, sink = "exec", outcome = %end, "the program for {user} was ended with the daemon");
                 return;
             }
             End::Exited(status) if status.success() => {
                 Counters::add(&counters.succeeded);
                 note(ended, Fate::Delivered, None, counters, now);
                 info!(
-                    %user, kind, age_ms, events, took_ms, sink = "exec",
+                    %user, kind, age_ms, events, took_ms, sink = "exec", outcome = "pushed",
                     "pushed {user} through {program}: {kind}, {events} in {age:.3} s"
                 );
                 return self.went_well(program, now);

@@ -74,9 +74,8 @@ impl Runner {
             let now = Instant::now();
             let program = self.program();
             self.outcomes.on_time(&program, &self.counters, now);
-            self.start(now);
+            let retry = self.start(now);
             self.counters.running.store(self.runs.len(), Relaxed);
-            let retry = self.outage.as_ref().map(|outage| outage.retry);
             let wake = [retry, self.outcomes.due()].into_iter().flatten().min();
             tokio::select! {
                 Some(ended) = self.runs.join_next() => self.ended(ended),
@@ -114,14 +113,20 @@ impl Runner {
         }
     }
 
-    /// Starts what may be started.
-    fn start(&mut self, now: Instant) {
-        while self.outage.as_ref().is_none_or(|outage| outage.retry <= now) {
+    /// Starts what may be started. Tells when to try again, if only the time is in the way: for a place, or for somebody to start a program
+    /// for, there is no use in waking up.
+    fn start(&mut self, now: Instant) -> Option<Instant> {
+        loop {
             let Exec { command, concurrency, timeout } = self.config.borrow().clone();
-            if self.runs.len() >= concurrency {
-                return;
+            if self.runs.len() >= concurrency || self.queue.is_empty() {
+                return None;
             }
-            let Some(push) = self.queue.take() else { return };
+            if let Some(Outage { retry, .. }) = self.outage
+                && retry > now
+            {
+                return Some(retry);
+            }
+            let push = self.queue.take()?;
             match Run::start(&command, push) {
                 Ok(run) => {
                     self.runs.spawn(run.end(timeout, self.stop.clone()));
@@ -136,7 +141,7 @@ impl Runner {
                         );
                     }
                 }
-                Err(not_started) => return self.not_started(*not_started),
+                Err(not_started) => self.not_started(*not_started),
             }
         }
     }
@@ -182,5 +187,45 @@ async fn sleep_until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rustc_hash::FxHashSet;
+
+    use super::*;
+    use crate::{
+        classifier::Kind,
+        mailbox::{MailboxId, Username},
+        sink::exec::{command::Command, queue::Push},
+    };
+
+    /// A thread that wakes up for nothing would do so all the time.
+    #[test]
+    fn nobody_waits_for_a_program_that_nobody_wants() {
+        let command = Command { program: "/nonexistent/on-mail".into(), arguments: Vec::new() };
+        let (_config, config) =
+            watch::channel(Exec { command, concurrency: 1, timeout: Duration::from_secs(1) });
+        let queue = Arc::<Queue>::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let _entered = runtime.enter();
+        let mut runner = Runner::new(config, Arc::clone(&queue), Arc::default(), CancellationToken::new());
+        let now = Instant::now();
+        assert_eq!(runner.start(now), None, "there is nobody yet");
+        queue.put(Push {
+            user: Username::new("jo").expect("a name"),
+            mailbox: MailboxId(7),
+            maildir: Path::new("/mail").into(),
+            kind: Kind::Change,
+            since: now,
+            events: 1,
+        });
+        let retry = runner.start(now).expect("it cannot be started, and is tried again");
+        assert!(retry > now && queue.waiting() == 1);
+        queue.forget(&FxHashSet::from_iter([MailboxId(7)]));
+        assert_eq!(runner.start(retry), None, "the mailbox is no more");
     }
 }

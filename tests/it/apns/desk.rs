@@ -98,7 +98,8 @@ impl Desk {
     /// Something changed in the mail of these users.
     pub(super) fn change(&self, users: impl IntoIterator<Item = u64>, kind: Kind) {
         for number in users {
-            let changed = Changed { inbox: true, others: Vec::new(), kind, since: Instant::now().into_std() };
+            let since = Instant::now().into_std();
+            let changed = Changed { inbox: true, others: Vec::new(), kind, since, events: 1 };
             self.changes.put(user(number), (vec![user(number)], changed), join);
         }
     }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
 use super::JESSE;
@@ -65,6 +66,7 @@ fn on_a_terminal_it_shows_that_a_daemon_comes_and_goes() {
     until("1 of 1 watched");
     daemon.stop();
     until("no daemon answers");
-    child.kill().expect("it still runs");
+    // timeout(1) leads a group, in which script(1) is.
+    kill_process_group(Pid::from_child(&child), Signal::KILL).expect("it still runs");
     child.wait().expect("it ends");
 }

@@ -24,15 +24,6 @@ use std::path::{Path, PathBuf};
 
 use self::markdown::Document;
 
-/// The tables, keys and commands that documents are ahead of the program with.
-const NOT_BUILT_YET: &[&str] = &["doveadm", "os-x-server", "logs"];
-
-fn is_built(text: &str) -> bool {
-    !NOT_BUILT_YET
-        .iter()
-        .any(|name| text.split(|c: char| !c.is_alphanumeric() && c != '-').any(|word| word == *name))
-}
-
 fn project_file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

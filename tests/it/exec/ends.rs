@@ -82,13 +82,13 @@ fn a_program_that_hangs_is_asked_to_end() {
     );
     let program = write_program(&site, "on-mail", &body);
     let jesse = site.maildir(JESSE);
-    let daemon = site.start(&config(&site, &program).set("exec.timeout", "700ms"));
+    let daemon = site.start(&config(&site, &program).set("exec.timeout", "3s"));
     jesse.deliver();
     let (pid, other) = (pid_in(&site.path("pid")), pid_in(&site.path("other")));
     let line = wait_failed(&daemon);
     assert!(
         line.contains(" WARN ")
-            && line.contains("ended after 700ms, its timeout: ")
+            && line.contains("ended after 3s, its timeout: ")
             && line.contains("good bye"),
         "{line}"
     );
@@ -108,7 +108,7 @@ fn a_program_that_does_not_listen_is_killed() {
     );
     let program = write_program(&site, "on-mail", &body);
     let (jesse, jo) = (site.maildir(JESSE), site.maildir(JO));
-    let config = config(&site, &program).set("exec.timeout", "100ms").set_raw("exec.concurrency", "2");
+    let config = config(&site, &program).set("exec.timeout", "3s").set_raw("exec.concurrency", "2");
     let daemon = site.start(&config);
     jesse.deliver();
     let (pid, other) = (pid_in(&site.path("pid")), pid_in(&site.path("other")));
@@ -116,7 +116,7 @@ fn a_program_that_does_not_listen_is_killed() {
     daemon.wait_log("pushed jo@example.org");
     assert!(!is_gone(pid), "it does not listen");
     let line = wait_failed(&daemon);
-    assert!(line.contains("ended after 100ms, its timeout"), "{line}");
+    assert!(line.contains("ended after 3s, its timeout"), "{line}");
     eventually("the end of both", || (is_gone(pid) && is_gone(other)).then_some(()));
     daemon.stop();
 }

@@ -1,13 +1,14 @@
 //! What becomes of a push that has come back from the wire.
 
 use std::{
+    fmt::Display,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use tracing::{debug, error, info, warn};
 
-use super::{Landed, NOTE_PUSHED, Pusher, RETRY, UNAVAILABLE, now};
+use super::{Landed, NOTE_PUSHED, Pusher, RETRY, Shown, UNAVAILABLE, now};
 use crate::{
     registry::{Timestamp, change::Change, life::Answer},
     sink::apns::{
@@ -34,16 +35,20 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
             None => {
                 self.connections.timed_out(connection);
                 Counters::add(&self.counters.retried);
+                waits(&push, "Apple did not answer in time");
                 return self.pending.retry(id, time, wait_at_least(None));
             }
-            Some(Err(error)) => return self.not_answered(id, connection, &error),
+            Some(Err(error)) => {
+                waits(&push, &error);
+                return self.not_answered(id, connection, &error);
+            }
             Some(Ok(reply)) => {
                 self.connections.answered(connection);
                 answer::judge(reply.status, &reply.body, reply.retry_after, Timestamp::now())
             }
         };
         let is_current = self.connections.is_current(connection);
-        let (user, token) = (&push.key.user, &push.key.token);
+        let token = &push.key.token;
         let shows_credential =
             matches!(verdict, Verdict::Accepted | Verdict::Registration(_) | Verdict::Throttled(_));
         if is_current && shows_credential && self.circuit.close() {
@@ -58,21 +63,22 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
                 self.pending.done(id);
                 self.guard.note(token, false, sent);
                 Counters::add(&self.counters.accepted);
-                let kind = push.kind.as_str();
-                let age = time.saturating_duration_since(push.since).as_secs_f64();
-                info!(user = %user, kind, age_ms = age * 1000.0, token = %token, sink = "apns", apns_id, "pushed {user} to device {token}: {kind} in {age:.3} s");
+                let Shown { user, token, kind, age, age_ms, events } = Shown::of(&push, time);
+                let seconds = age.as_secs_f64();
+                info!(%user, kind, age_ms, events, %token, sink = "apns", outcome = "pushed", apns_id, "pushed {user} to device {token}: {kind}, {events} in {seconds:.3} s");
                 self.note(&push, Fate::Delivered, None);
                 self.pushed.push((Arc::clone(&push.key), sent));
                 self.note_at.get_or_insert(time + NOTE_PUSHED.0);
             }
             Verdict::Registration(answer) => self.about_registration(id, &push, sent, answer),
             Verdict::Throttled(after) => {
-                debug!(user = %user, token = %token, "Apple wants fewer pushes to device {token} of {user}; this one waits");
+                waits(&push, "Apple wants fewer pushes to this device");
                 Counters::add(&self.counters.retried);
                 self.pending.retry(id, time, wait_at_least(after));
             }
             Verdict::Unavailable(after) => {
                 Counters::add(&self.counters.retried);
+                waits(&push, "Apple's service is not available");
                 self.unavailable(after);
                 self.pending.retry(id, time, wait_at_least(after));
             }
@@ -154,7 +160,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
     }
 
     fn about_registration(&mut self, id: PushId, push: &Push, sent: Timestamp, answer: Answer) {
-        let (user, token, text) = (&push.key.user, &push.key.token, answer.text());
+        let (token, text) = (&push.key.token, answer.text());
         self.pending.done(id);
         Counters::add(&self.counters.refused);
         let is_bad = matches!(answer, Answer::BadToken | Answer::NotForTopic);
@@ -173,7 +179,8 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
             );
         }
         self.note(push, Fate::Refused, Some(text.to_string()));
-        info!(user = %user, token = %token, answer = text, "Apple answers {text} for device {token} of {user}");
+        let Shown { user, token, kind, age_ms, events, .. } = Shown::of(push, now());
+        info!(%user, kind, age_ms, events, %token, sink = "apns", outcome = text, "Apple answers {text} for device {token} of {user}: {kind}");
         let key = (*push.key).clone();
         self.submit(Change::Answered { key, answer, sent, is_mass_failure });
     }
@@ -185,7 +192,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
             user: push.key.user.to_string(),
             kind: push.kind,
             age: now().saturating_duration_since(push.since),
-            events: 1,
+            events: push.events,
             via: Via::Apns,
             fate,
             answer,
@@ -221,6 +228,12 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
         }
         self.show_trouble();
     }
+}
+
+/// Says why a push comes back from the wire and goes out once more.
+fn waits(push: &Push, why: impl Display) {
+    let (user, token) = (&push.key.user, &push.key.token);
+    debug!(%user, %token, sink = "apns", reason = "waits", "the push to device {token} of {user} waits: {why}");
 }
 
 /// Doubling up to a minute, but not before Apple wants it.

@@ -16,7 +16,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     circuit::{Allowed, Circuit},
@@ -35,10 +35,11 @@ use crate::{
     handover::Handover,
     mailbox::Username,
     registry::{
-        Key, Registration, Timestamp, Topic,
+        DeviceToken, Key, Registration, Timestamp, Topic,
         change::Change,
         service::{NotStored, Registry},
     },
+    sink::milliseconds,
 };
 
 /// Pushes on the wire at once. More bring little: 100 fill a connection.
@@ -307,6 +308,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
         for (names, changed) in &asked {
             // A device may have registered under two names of one mailbox.
             let mut devices = HashSet::new();
+            let mut is_for_one = false;
             for registration in names.iter().filter_map(|name| of_user.get(name)).flatten() {
                 let Key { token, account, .. } = &registration.key;
                 if registration.state.is_live()
@@ -320,7 +322,11 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
                         self.topic.clone_from(&push.topic);
                     }
                     self.pending.add(push);
+                    is_for_one = true;
                 }
+            }
+            if let Some(user) = names.first().filter(|_| !is_for_one) {
+                debug!(%user, sink = "apns", reason = "not-asked-for", "nothing to push to {user} through Apple: no device wants to hear of what changed");
             }
         }
     }
@@ -352,6 +358,8 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
             if time >= push.expires {
                 Counters::add(&self.counters.expired);
                 self.pending.done(id);
+                let Shown { user, token, kind, age_ms, events, .. } = Shown::of(&push, time);
+                info!(%user, kind, age_ms, events, %token, sink = "apns", outcome = "expired", "not pushed to device {token} of {user}: it is a day old, and the phone has looked of itself");
                 continue;
             }
             let Some(topic) = topic_of(&push, &self.settings) else {
@@ -396,6 +404,9 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
                 ours,
                 "devices that were told the topic `{topic}` get no push, for the credential is for `{ours}`; each gets them again when it comes back, within a day if it is used"
             );
+        } else {
+            let (user, token) = (&push.key.user, &push.key.token);
+            debug!(%user, %token, topic, sink = "apns", reason = "other-topic", "not pushed to device {token} of {user}: it was told the topic `{topic}`");
         }
     }
 
@@ -478,10 +489,30 @@ pub fn join(waiting: &mut (Vec<Username>, Changed), (names, new): (Vec<Username>
     old.inbox |= new.inbox;
     old.kind = old.kind.max(new.kind);
     old.since = old.since.min(new.since);
+    old.events = old.events.saturating_add(new.events);
     for other in new.others {
         if !old.others.contains(&other) {
             old.others.push(other);
         }
+    }
+}
+
+/// What log lines show of a push.
+struct Shown<'a> {
+    user: &'a Username,
+    token: &'a DeviceToken,
+    kind: &'static str,
+    age: Duration,
+    age_ms: u64,
+    events: u32,
+}
+
+impl<'a> Shown<'a> {
+    fn of(push: &'a Push, time: Instant) -> Self {
+        let Push { key, kind, since, events, .. } = push;
+        let age = time.saturating_duration_since(*since);
+        let (kind, age_ms) = (kind.as_str(), milliseconds(age));
+        Self { user: &key.user, token: &key.token, kind, age, age_ms, events: *events }
     }
 }
 

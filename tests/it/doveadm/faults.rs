@@ -1,0 +1,137 @@
+//! Programs that answer what doveadm does not, fail, or never end.
+
+use std::fs;
+
+use rustix::process::{Pid, test_kill_process};
+
+use super::{config, run, script};
+use crate::support::{Maildir, Site, eventually};
+
+/// A doveadm of 2.3 that knows one user; `$MAIL` is what it says of him.
+const GOOD: &str = "case \"$*\" in
+'config -n') echo '# 2.3.19.1 (x): /etc/dovecot/dovecot.conf' ;;
+'user *') echo jesse ;;
+'user -f mail -- jesse') echo \"$MAIL\" ;;
+'user -f home -- jesse') echo /home/jesse ;;
+esac";
+
+#[track_caller]
+fn assert_fails(script_text: &str, says: &str, hint: &str) {
+    let site = Site::new();
+    let config = config(&site, &script(&site, script_text));
+    for command in ["users", "check", "run"] {
+        let failed = run(&config, &[command]);
+        assert_eq!(failed.code, 1, "{script_text}: {failed:?}");
+        let said = format!("{}{}", failed.stdout, failed.stderr);
+        assert!(said.contains(says), "{script_text}, {command}: no {says:?} in {said}");
+        assert!(
+            said.contains("hint: ") && said.contains(hint),
+            "{script_text}, {command}: no {hint:?} in {said}"
+        );
+    }
+}
+
+#[test]
+fn answers_that_are_none() {
+    assert_fails(
+        "echo hello",
+        "config -n` answers what doveadm does not: `hello\\n`",
+        "has to be the doveadm",
+    );
+    assert_fails("", "answers what doveadm does not: ``", "has to be the doveadm");
+    assert_fails("printf '\\033[31m\\377'", "answers what doveadm does not", "has to be the doveadm");
+    let two_lines = format!("MAIL='maildir:/a\nmaildir:/b'\n{GOOD}");
+    assert_fails(&two_lines, "user -f mail -- jesse` answers what doveadm does not", "has to be the doveadm");
+}
+
+#[test]
+fn exit_statuses() {
+    assert_fails("echo broken >&2; exit 89", "config -n` failed (exit status 89): broken", "by hand");
+    assert_fails("kill -9 $$", "failed (signal 9): it does not say why", "by hand");
+    let unreadable =
+        "echo 'doveconf: Fatal: open(/etc/dovecot/dovecot.conf) failed: Permission denied' >&2; exit 89";
+    assert_fails(
+        unreadable,
+        "Permission denied",
+        "doveadm reads Dovecot's configuration as the daemon's user",
+    );
+    let late = format!("[ \"$3\" != home ] || {{ echo no >&2; exit 75; }}\nMAIL=maildir:/a\n{GOOD}");
+    assert_fails(&late, "user -f home -- jesse` failed (exit status 75): no", "by hand");
+}
+
+#[test]
+fn no_program() {
+    let site = Site::new();
+    let failed = run(&config(&site, &site.path("nowhere")), &["users"]);
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(failed.stderr.contains("cannot be started: No such file or directory"), "{failed:?}");
+    assert!(failed.stderr.contains("hint: doveadm is a part of Dovecot"), "{failed:?}");
+}
+
+/// What it said before is not taken for an answer, and of a flood not all is kept.
+#[test]
+fn a_flood() {
+    let script_text = format!("[ \"$1\" != user ] || exec cat /dev/zero\n{GOOD}");
+    assert_fails(&script_text, "user '*'` wrote more than", "has to be the doveadm");
+}
+
+/// A name or a path with anything in it makes no terminal do anything.
+#[test]
+fn odd_paths() {
+    let site = Site::new();
+    let config = config(&site, &script(&site, &format!("MAIL=$(printf 'maildir:re\\033lative')\n{GOOD}")));
+    let found = run(&config, &["users"]);
+    assert_eq!(found.code, 0, "{found:?}");
+    assert!(found.stdout.contains("has mail in `re\\u{1b}lative`, which is no absolute path"), "{found:?}");
+}
+
+/// A doveadm that hangs holds up neither the daemon's events nor its end, and ends with it.
+#[test]
+fn a_doveadm_that_hangs() {
+    let site = Site::new();
+    let jesse = Maildir::create(site.path("jesse"));
+    let mail = format!("MAIL=maildir:{}\n", jesse.root().display());
+    let command = script(&site, &format!("{mail}{GOOD}"));
+    let receiver = site.receiver();
+    let mut daemon = site.start(&config(&site, &command));
+
+    let pid = site.path("pid");
+    let shown = pid.display();
+    script(
+        &site,
+        &format!("trap '' TERM\necho $$ > {shown}.new\nmv {shown}.new {shown}\nsleep 1000\nsleep 1000"),
+    );
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.wait_notify("RELOADING=1");
+    let pid = eventually("doveadm hangs", || fs::read_to_string(&pid).ok());
+    let pid = Pid::from_raw(pid.trim().parse().expect("a number")).expect("a process");
+    jesse.deliver();
+    receiver.expect("jesse");
+    daemon.stop();
+    eventually("doveadm has ended with the daemon", || {
+        let state = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+        (test_kill_process(pid).is_err() || state.contains(") Z ")).then_some(())
+    });
+}
+
+/// Wrong answers while the daemon runs leave the map as it was, other sources go on, and the reason is said once.
+#[test]
+fn wrong_answers_later() {
+    let site = Site::new();
+    let jesse = Maildir::create(site.path("jesse"));
+    let jo = Maildir::create(site.path("jo"));
+    let command = script(&site, &format!("MAIL=maildir:{}\n{GOOD}", jesse.root().display()));
+    fs::write(site.path("users"), "# nobody\n").expect("a file can be written");
+    let receiver = site.receiver();
+    let mut daemon = site.start(&config(&site, &command).set("mailboxes.map-file", "users"));
+    script(&site, "echo garbage $$");
+    daemon.reload();
+    fs::write(site.path("users"), format!("jo: {}\n", jo.root().display())).expect("a file can be written");
+    daemon.reload();
+    jesse.deliver();
+    receiver.expect("jesse");
+    jo.deliver();
+    receiver.expect("jo");
+    let log = daemon.stop();
+    assert_eq!(log.matches("Dovecot's users stay as they were").count(), 1, "{log}");
+}
