@@ -1,9 +1,10 @@
 //! Mailboxes that wait for a receiver, in the order in which they came, each once, with what is said of their push when it goes out. Pure.
 //!
-//! In an outage there may be a million of them: 16 bytes each, and 4 for each mailbox there is.
+//! In an outage there may be a million of them: 4 bytes each, and 4 for each mailbox there is.
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU32,
     time::{Duration, Instant},
 };
 
@@ -11,78 +12,98 @@ use crate::{classifier::Kind, debouncer::MailboxReady, growth, mailbox::MailboxI
 
 /// The first event of a push may be that much older than the first push that waits.
 const BEFORE: Duration = Duration::from_secs(3600);
-/// Places are counted from the beginning, and begin anew before there are so many.
-const MOST_PLACES: u32 = u32::MAX / 2;
+/// The age of a push is kept to so many milliseconds.
+const TICK: u32 = 8;
+/// And for three days; a push that came later looks older than it is.
+const MOST_TICKS: u32 = (1 << 25) - 1;
+/// The most events that are counted for one push.
+const MOST_EVENTS: u32 = (1 << 5) - 1;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// Those that are gone or were sent stay until their turn comes.
-    queue: VecDeque<Wait>,
-    /// The place of each mailbox in the queue, by number, counted from 1; 0 for one that does not wait.
-    places: Vec<u32>,
-    /// How many have left the queue at its front.
-    gone: u32,
+    /// Those that are gone or were sent stay until their turn comes. One that comes again before that has its old turn.
+    queue: VecDeque<MailboxId>,
+    /// What waits, by number of the mailbox.
+    waits: Vec<Option<Wait>>,
     count: usize,
-    /// What `since` is counted from.
+    /// What ticks are counted from.
     base: Option<Instant>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Wait {
-    mailbox: MailboxId,
-    /// Milliseconds.
-    since: u32,
-    events: u32,
-    kind: Kind,
+/// A push in four bytes: a bit that is always set, the ticks until its first event, the number of events, and whether there is new mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wait(NonZeroU32);
+
+impl Wait {
+    fn new(ticks: u32, events: u32, kind: Kind) -> Self {
+        let (ticks, events) = (ticks.min(MOST_TICKS), events.min(MOST_EVENTS));
+        let word = 1 << 31 | ticks << 6 | events << 1 | u32::from(kind == Kind::NewMail);
+        Self(NonZeroU32::MIN.saturating_add(word - 1))
+    }
+
+    const fn ticks(self) -> u32 {
+        self.0.get() >> 6 & MOST_TICKS
+    }
+
+    const fn events(self) -> u32 {
+        self.0.get() >> 1 & MOST_EVENTS
+    }
+
+    const fn kind(self) -> Kind {
+        if self.0.get() & 1 == 1 { Kind::NewMail } else { Kind::Change }
+    }
 }
 
 impl Waiting {
     pub(super) fn insert(&mut self, ready: &MailboxReady) {
         let MailboxReady { mailbox, kind, since, events } = *ready;
         let base = *self.base.get_or_insert_with(|| since.checked_sub(BEFORE).unwrap_or(since));
-        let since = since.saturating_duration_since(base).as_millis();
-        let new = Wait { mailbox, since: u32::try_from(since).unwrap_or(u32::MAX), events, kind };
-        growth::at_least(&mut self.places, mailbox.index() + 1, 0);
-        if let Some(old) = self.at(mailbox) {
-            old.since = old.since.min(new.since);
-            old.events = old.events.saturating_add(events);
-            old.kind = old.kind.max(kind);
-            return;
-        }
-        if self.gone >= MOST_PLACES {
-            self.compact();
-        }
-        self.queue.push_back(new);
-        self.places[mailbox.index()] = self.last_place();
-        self.count += 1;
+        let ticks = since.saturating_duration_since(base).as_millis() / u128::from(TICK);
+        let new = Wait::new(u32::try_from(ticks).unwrap_or(MOST_TICKS), events, kind);
+        growth::at_least(&mut self.waits, mailbox.index() + 1, None);
+        let place = &mut self.waits[mailbox.index()];
+        *place = Some(match *place {
+            Some(old) => Wait::new(
+                old.ticks().min(new.ticks()),
+                old.events().saturating_add(events),
+                old.kind().max(kind),
+            ),
+            None => {
+                self.queue.push_back(mailbox);
+                self.count += 1;
+                new
+            }
+        });
     }
 
     /// No longer does this one wait.
     pub(super) fn remove(&mut self, mailbox: MailboxId) {
-        if let Some(place) = self.places.get_mut(mailbox.index())
-            && std::mem::take(place) != 0
-        {
+        let wait = self.waits.get_mut(mailbox.index()).and_then(Option::take);
+        if wait.is_some() {
             self.count -= 1;
             // It stays in the queue until its turn comes, unless so many did that they would be most of it.
             if self.queue.len() > 64 && self.queue.len() / 4 > self.count {
-                self.compact();
+                let mut kept = vec![false; self.waits.len()];
+                let waits = &self.waits;
+                self.queue.retain(|id| {
+                    waits[id.index()].is_some() && !std::mem::replace(&mut kept[id.index()], true)
+                });
             }
         }
     }
 
     /// The one that has waited longest.
     pub(super) fn front(&mut self) -> Option<MailboxReady> {
-        while let Some(&Wait { mailbox, since, events, kind }) = self.queue.front() {
-            if self.places[mailbox.index()] == self.gone + 1 {
+        while let Some(&mailbox) = self.queue.front() {
+            if let Some(wait) = self.waits[mailbox.index()] {
                 let base = self.base.unwrap_or_else(Instant::now);
-                let since = base + Duration::from_millis(since.into());
-                return Some(MailboxReady { mailbox, kind, since, events });
+                let since = base + Duration::from_millis(u64::from(wait.ticks()) * u64::from(TICK));
+                return Some(MailboxReady { mailbox, kind: wait.kind(), since, events: wait.events() });
             }
             self.queue.pop_front();
-            self.gone += 1;
         }
-        (self.gone, self.base) = (0, None);
+        self.base = None;
         // After an outage the memory goes back.
         if self.queue.capacity() > 1024 {
             *self = Self::default();
@@ -91,34 +112,11 @@ impl Waiting {
     }
 
     pub(super) fn has(&self, mailbox: MailboxId) -> bool {
-        self.places.get(mailbox.index()).is_some_and(|place| *place != 0)
+        self.waits.get(mailbox.index()).is_some_and(Option::is_some)
     }
 
     pub(super) const fn len(&self) -> usize {
         self.count
-    }
-
-    fn at(&mut self, mailbox: MailboxId) -> Option<&mut Wait> {
-        let place = self.places[mailbox.index()].checked_sub(self.gone + 1)?;
-        self.queue.get_mut(place as usize)
-    }
-
-    fn last_place(&self) -> u32 {
-        self.gone.saturating_add(u32::try_from(self.queue.len()).unwrap_or(u32::MAX))
-    }
-
-    /// Lets go of those that do not wait any more.
-    fn compact(&mut self) {
-        let mut place = self.gone;
-        let places = &self.places;
-        self.queue.retain(|wait| {
-            place += 1;
-            places[wait.mailbox.index()] == place
-        });
-        self.gone = 0;
-        for (place, wait) in (1..).zip(&self.queue) {
-            self.places[wait.mailbox.index()] = place;
-        }
     }
 }
 
@@ -144,45 +142,74 @@ mod tests {
         assert_eq!(waiting.len(), 2);
         let front = waiting.front().expect("the first one");
         assert_eq!((front.mailbox.0, front.kind, front.events), (3, Kind::NewMail, 2));
-        assert!(front.since.duration_since(earlier) < Duration::from_millis(2));
+        assert!(earlier.saturating_duration_since(front.since) <= Duration::from_millis(TICK.into()));
         waiting.remove(front.mailbox);
         assert_eq!(waiting.front().map(|front| front.mailbox.0), Some(1));
         assert!(waiting.has(MailboxId(1)) && !waiting.has(MailboxId(3)) && !waiting.has(MailboxId(99)));
     }
 
+    #[test]
+    fn what_is_too_much_for_four_bytes_is_as_much_as_there_is_room_for() {
+        let wait = Wait::new(u32::MAX, u32::MAX, Kind::NewMail);
+        assert_eq!((wait.ticks(), wait.events(), wait.kind()), (MOST_TICKS, MOST_EVENTS, Kind::NewMail));
+        let wait = Wait::new(0, 0, Kind::Change);
+        assert_eq!((wait.ticks(), wait.events(), wait.kind()), (0, 0, Kind::Change));
+        assert_eq!(size_of::<Option<Wait>>(), 4);
+    }
+
     proptest! {
-        /// The same as a list that is searched.
+        /// The same as a list that is searched, in which those that are gone keep their places; so few that no place is given up.
         #[test]
-        fn the_order_is_that_of_a_list(steps in proptest::collection::vec((0u32..200, 0u8..4), 1..2000)) {
+        fn the_order_is_that_of_a_list(steps in proptest::collection::vec((0u32..20, 0u8..4), 1..64)) {
             let (mut waiting, now) = (Waiting::default(), Instant::now());
             let (mut list, mut events) = (Vec::new(), BTreeMap::<u32, u32>::new());
             for (number, step) in steps {
                 match step {
                     0 | 1 => {
                         waiting.insert(&ready(number, Kind::Change, now));
-                        if !list.contains(&number) {
+                        if !events.contains_key(&number) {
                             list.push(number);
                         }
                         *events.entry(number).or_default() += 1;
                     }
                     2 => {
                         waiting.remove(MailboxId(number));
-                        list.retain(|it| *it != number);
                         events.remove(&number);
                     }
                     _ => {
                         let front = waiting.front();
+                        while list.first().is_some_and(|first| !events.contains_key(first)) {
+                            list.remove(0);
+                        }
                         prop_assert_eq!(front.map(|it| it.mailbox.0), list.first().copied());
                         if let Some(front) = front {
-                            prop_assert_eq!(Some(front.events), events.remove(&front.mailbox.0));
+                            let all = events.remove(&front.mailbox.0);
+                            prop_assert_eq!(Some(front.events), all.map(|all| all.min(MOST_EVENTS)));
                             waiting.remove(front.mailbox);
-                            list.remove(0);
                         }
                     }
                 }
-                prop_assert_eq!(waiting.len(), list.len());
-                prop_assert_eq!(waiting.has(MailboxId(number)), list.contains(&number));
+                prop_assert_eq!(waiting.len(), events.len());
+                prop_assert_eq!(waiting.has(MailboxId(number)), events.contains_key(&number));
             }
+        }
+
+        /// However many come and go, the queue is no longer than what waits needs.
+        #[test]
+        fn it_does_not_grow_with_those_that_are_gone(numbers in proptest::collection::vec(0u32..1000, 1..3000)) {
+            let (mut waiting, now) = (Waiting::default(), Instant::now());
+            for number in numbers {
+                waiting.insert(&ready(number, Kind::Change, now));
+                waiting.remove(MailboxId(number / 2));
+                prop_assert!(waiting.queue.len() <= 64.max(waiting.len() * 4 + 4));
+            }
+            let mut last = None;
+            while let Some(front) = waiting.front() {
+                prop_assert_ne!(Some(front.mailbox), last);
+                last = Some(front.mailbox);
+                waiting.remove(front.mailbox);
+            }
+            prop_assert_eq!(waiting.len(), 0);
         }
     }
 }
