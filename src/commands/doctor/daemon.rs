@@ -95,6 +95,10 @@ fn watched(chain: &mut Chain, status: &Status, user: Option<&UserStatus>, mailbo
     }
     let reason = || user.reason.clone().unwrap_or_default();
     match user.state {
+        // One cause is enough.
+        MailboxState::Missing | MailboxState::Trouble if !mailbox.is_readable => {
+            chain.untested(LINK, "the daemon waits until the Maildir is as it should be");
+        }
         MailboxState::Watched => armed(chain, status, user),
         MailboxState::Missing => chain.broken(
             LINK,
@@ -182,10 +186,10 @@ fn waiting(chain: &mut Chain, user: Option<&UserStatus>) {
     const LINK: &str = "waiting";
     let Some(user) = user else { return chain.untested(LINK, "the daemon does not know this user") };
     if !user.waits_in.is_empty() {
-        return chain.broken(
+        return chain.warning(
             LINK,
-            format!("a push waits for the receiver: {}", user.waits_in.join(", ")),
-            "it goes out as soon as the receiver takes it; see that link",
+            format!("a push waits in {}", user.waits_in.join(", ")),
+            "it goes out as soon as the receiver takes it",
         );
     }
     match &user.pending {
@@ -232,11 +236,9 @@ pub(super) fn last_push(chain: &mut Chain, daemon: Option<&Daemon>, user: Option
             format!("{}{of}, {} through {}, {}{answer}", push.time, push.kind, push.sink, push.outcome);
         return match push.outcome.as_str() {
             "delivered" => chain.good(LINK, text),
-            _ => chain.broken(
-                LINK,
-                text,
-                "the answer above is the receiver's; the daemon's log has all of them",
-            ),
+            // With another link broken this is what came of it.
+            _ if !chain.is_whole() => chain.warning(LINK, text, "see the broken link"),
+            _ => chain.broken(LINK, text, "the answer is the receiver's; the daemon's log has all of them"),
         };
     }
     match answer.as_ref().and_then(|answer| answer.last_push.as_ref()) {

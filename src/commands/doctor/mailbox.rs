@@ -26,11 +26,13 @@ pub(super) struct Mailbox {
     pub(super) names: Vec<Username>,
     /// None if the map has no such user, or if all are meant.
     pub(super) maildir: Option<PathBuf>,
+    /// Is the Maildir there, and can it be read?
+    pub(super) is_readable: bool,
 }
 
 pub(super) fn test(chain: &mut Chain, config: &Config, user: Option<&Username>) -> Mailbox {
     let mut mailbox =
-        Mailbox { user: user.cloned(), names: user.cloned().into_iter().collect(), maildir: None };
+        Mailbox { user: user.cloned(), names: user.cloned().into_iter().collect(), ..Mailbox::default() };
     let listing = match config.mailboxes.read() {
         Ok(listing) => listing,
         Err(error) => {
@@ -55,7 +57,10 @@ pub(super) fn test(chain: &mut Chain, config: &Config, user: Option<&Username>) 
         if others.is_empty() { String::new() } else { format!(", shared with {}", others.join(", ")) };
     chain.good("map", format!("`{}`, from the source {source}{shared}", maildir.display()));
     match state_of(&maildir) {
-        State::Ok => chain.good("Maildir", "new/ and cur/ are there, and can be read"),
+        State::Ok => {
+            mailbox.is_readable = true;
+            chain.good("Maildir", "new/ and cur/ are there, and can be read");
+        }
         State::Missing => chain.broken(
             "Maildir",
             format!("there is no Maildir at `{}`", maildir.display()),

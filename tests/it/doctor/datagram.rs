@@ -69,11 +69,7 @@ fn a_maildir_that_is_not_there() {
     let users = format!("{{ jesse = {:?} }}", site.path("nowhere/Maildir"));
     let config = site.config().unset("mailboxes.mail-location").set_raw("mailboxes.users", &users);
     let _daemon = site.start(&config);
-    let (run, links) = links(&config, &["jesse"]);
-    let broken: Vec<_> =
-        links.iter().filter(|(_, state)| state == "broken").map(|(link, _)| &**link).collect();
-    assert_eq!(broken, ["Maildir", "watched"], "{}", run.stdout);
-    assert!(run.stdout.contains("there is no Maildir at"), "{}", run.stdout);
+    assert_cause(&config, "jesse", "Maildir", "there is no Maildir at", "the first delivery makes it");
 }
 
 #[test]
@@ -156,4 +152,28 @@ fn a_name_that_no_user_can_have_is_a_wrong_argument() {
     config.write();
     let run = doctor(&config, &["new\nline"]);
     assert_eq!(run.code, 2, "{run:?}");
+}
+
+#[test]
+fn a_push_that_waits_for_a_receiver_is_not_the_cause() {
+    let site = Site::new();
+    let jesse = site.maildir(JESSE);
+    let config = site.config();
+    let daemon = site.start(&config);
+    jesse.deliver();
+    daemon.wait_log("cannot push through");
+    assert_cause(&config, JESSE, "socket", "cannot be reached", "is the push daemon running?");
+    assert!(doctor(&config, &[JESSE]).stdout.contains("! waiting        a push waits in push-notify"));
+}
+
+#[test]
+fn a_new_that_is_a_link() {
+    let site = Site::new();
+    let jesse = site.maildir(JESSE);
+    fs::rename(jesse.path("new"), site.path("elsewhere")).expect("it can be moved");
+    symlink(site.path("elsewhere"), jesse.path("new")).expect("a link can be made");
+    let _receiver = site.receiver();
+    let config = site.config();
+    let _daemon = site.start(&config);
+    assert_cause(&config, JESSE, "Maildir", "cannot be watched", "is a symbolic link");
 }
