@@ -15,6 +15,7 @@ needs='
     mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
     getent:libc-bin kill:procps sysctl:procps useradd:passwd
     openssl:openssl curl:curl nghttp:nghttp2-client h2load:nghttp2-client redis-server:redis-server sqlite3:sqlite3
+    chromium:chromium promtool:prometheus
     dpkg-shlibdeps:dpkg-dev strip:binutils rpm:rpm
     man:man-db mandoc:mandoc groff:groff-base zsh:zsh fish:fish shellcheck:shellcheck
 '

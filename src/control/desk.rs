@@ -48,9 +48,10 @@ impl Desk {
         Self { ask, registry, last: Arc::default() }
     }
 
-    /// How everything is.
-    pub(crate) async fn status(&self) -> Result<Arc<Status>, NoAnswer> {
-        let wanted = Instant::now();
+    /// How everything is, or was at most so long ago.
+    pub(crate) async fn status(&self, at_most: Duration) -> Result<Arc<Status>, NoAnswer> {
+        let now = Instant::now();
+        let wanted = now.checked_sub(at_most).unwrap_or(now);
         let mut last = self.last.lock().await;
         if let Some(Last { asked, status }) = &*last
             && *asked >= wanted
@@ -68,6 +69,11 @@ impl Desk {
         let status = Arc::new(status);
         *last = Some(Last { asked, status: Arc::clone(&status) });
         Ok(status)
+    }
+
+    /// Does the thread that watches answer at all?
+    pub(super) async fn is_alive(&self) -> bool {
+        self.question(Question::Alive).await.is_ok()
     }
 
     /// How a user's mailbox is.

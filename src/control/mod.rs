@@ -1,32 +1,50 @@
-//! What the running daemon says of itself, to people and to programs: the control socket of `status` and `doctor`.
+//! What the running daemon says of itself, to people and to programs: the control socket of `status` and `doctor`, metrics, and the
+//! status page.
 //!
 //! ```text
-//! status, doctor ─line→ socket.rs ─→ desk.rs ─Question→ daemon/report.rs (the thread that watches)
-//!                                        └─ look-up → registry
+//! status, doctor ─line→ socket.rs ─┬→ desk.rs ─Question→ daemon/report.rs (the thread that watches)
+//! browsers, Prometheus ──→ http/ ──┘     └─ look-up → registry
+//!                           ├─ gate.rs     who is let in
+//!                           ├─ metrics.rs  the status as Prometheus reads it
+//!                           └─ page/       the status as people read it
 //! ```
 //!
 //! Everything here runs on a thread of its own and only reads. A client that is slow, or hostile, holds up itself.
 
 pub mod client;
 mod desk;
+mod http;
+mod metrics;
+mod page;
 mod socket;
 pub mod status;
+pub(crate) mod words;
 
-use std::{io, os::unix::net::UnixListener, thread};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
 
 use nix::unistd::Group;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
+pub use self::http::gate::TokenFault;
 use self::{
     desk::Desk,
+    http::{Http, gate::Gate},
     status::{Status, UserStatus},
 };
 use crate::{
     config,
     registry::service::Registry,
+    sink::tally::Tally,
     unix_socket::{self, Access, BindError, BoundPath},
 };
 
@@ -36,6 +54,8 @@ const QUESTIONS: usize = 16;
 /// Asked of the thread that watches Maildirs.
 #[derive(Debug)]
 pub enum Question {
+    /// Is anybody there?
+    Alive(oneshot::Sender<()>),
     /// How is everything?
     Status(oneshot::Sender<Status>),
     /// How is the mailbox of this user? None if the map has no such user.
@@ -44,7 +64,7 @@ pub enum Question {
     Users(u32, oneshot::Sender<(Vec<UserStatus>, Option<u32>)>),
 }
 
-/// Why there is no control socket.
+/// Why nobody can ask.
 #[derive(Debug, Error)]
 pub enum ControlError {
     /// The socket.
@@ -53,6 +73,22 @@ pub enum ControlError {
     /// The group is not there, or cannot be looked up.
     #[error("`group` of [control]: there is no such group: `{}`", .0.escape_debug())]
     Group(String),
+    /// The port.
+    #[error("`http` of [control]: cannot bind {address}: {error}")]
+    Port {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The file with the secret.
+    #[error("`token-file` of [control]: `{}` {fault}", .file.display())]
+    Token {
+        /// Its path.
+        file: PathBuf,
+        /// What is wrong with it.
+        fault: TokenFault,
+    },
 }
 
 impl ControlError {
@@ -61,6 +97,18 @@ impl ControlError {
     pub fn hint(&self) -> String {
         match self {
             Self::Socket(error) => error.hint(),
+            Self::Port { error, .. } => match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "another program listens there, perhaps another pushmaild; name another port"
+                }
+                io::ErrorKind::AddrNotAvailable => {
+                    "this machine has no such address; `127.0.0.1:9466` is always there"
+                }
+                io::ErrorKind::PermissionDenied => "ports below 1024 are root's; name another one",
+                _ => "see the error above",
+            }
+            .to_owned(),
+            Self::Token { file, fault } => fault.hint(file),
             Self::Group(_) => "name a group that `getent group` shows, or leave the key out".to_owned(),
         }
     }
@@ -75,7 +123,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Binds the socket and starts the thread. None if nothing is configured, and there is no folder for the socket either.
+    /// Binds socket and port and starts the thread. None if nothing is configured, and there is no folder for the socket either.
     ///
     /// Call it before there are threads that make files: see [`unix_socket::bind_stream`].
     ///
@@ -84,6 +132,7 @@ impl Control {
     pub fn start(
         config: &config::Control,
         registry: Option<&Registry>,
+        tally: &Arc<Tally>,
     ) -> Result<Option<Self>, ControlStartError> {
         let socket = match bind(config) {
             Ok(socket) => socket,
@@ -97,6 +146,9 @@ impl Control {
         };
         if socket.is_none() {
             debug!("there is no control socket, for `{}` has no folder", config.socket.display());
+        }
+        let http = config.http.map(|address| bind_http(config, address)).transpose()?;
+        if socket.is_none() && http.is_none() {
             return Ok(None);
         }
         let (ask, questions) = mpsc::channel(QUESTIONS);
@@ -104,14 +156,19 @@ impl Control {
         let stop = CancellationToken::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("control".to_owned()).spawn({
-            let stop = stop.clone();
+            let (stop, tally) = (stop.clone(), Arc::clone(tally));
             move || {
-                let serve = async {
+                let socket = async {
                     if let Some((listener, path)) = socket {
-                        socket::serve(listener, path, desk).await;
+                        socket::serve(listener, path, desk.clone()).await;
                     }
                 };
-                runtime.block_on(stop.run_until_cancelled(serve));
+                let http = async {
+                    if let Some((listener, gate)) = http {
+                        Http::new(desk.clone(), tally, gate).serve(listener).await;
+                    }
+                };
+                runtime.block_on(stop.run_until_cancelled(async { tokio::join!(socket, http) }));
                 runtime.shutdown_background();
             }
         })?;
@@ -155,4 +212,32 @@ fn bind(config: &config::Control) -> Result<Option<(UnixListener, BoundPath)>, C
     };
     let access = Access { mode: 0o660, group };
     unix_socket::bind_stream(socket, access).map(Some).map_err(ControlError::Socket)
+}
+
+fn bind_http(config: &config::Control, address: SocketAddr) -> Result<(TcpListener, Gate), ControlError> {
+    let gate = gate(config, address)?;
+    let listener = TcpListener::bind(address).map_err(|error| ControlError::Port { address, error })?;
+    if let Ok(address) = listener.local_addr() {
+        info!(%address, "the status page is at http://{address}/, and metrics at http://{address}/metrics");
+    }
+    Ok((listener, gate))
+}
+
+fn gate(config: &config::Control, address: SocketAddr) -> Result<Gate, ControlError> {
+    let token = config.token_file.as_deref();
+    Gate::new(address.ip(), token)
+        .map_err(|fault| ControlError::Token { file: token.unwrap_or(Path::new("")).to_owned(), fault })
+}
+
+/// Could the status page be had? A daemon that runs has the port already.
+///
+/// # Errors
+/// What the daemon's start would say.
+pub fn probe_http(config: &config::Control, is_running: bool) -> Result<(), ControlError> {
+    let Some(address) = config.http else { return Ok(()) };
+    gate(config, address)?;
+    if !is_running {
+        TcpListener::bind(address).map_err(|error| ControlError::Port { address, error })?;
+    }
+    Ok(())
 }

@@ -76,7 +76,7 @@ async fn converse(stream: &mut UnixStream, group: Option<u32>, desk: &Desk) -> i
         .await;
     }
     match line.as_deref().map(|line| line.split_once(' ').unwrap_or((line, ""))) {
-        Some(("status", "")) => match desk.status().await {
+        Some(("status", "")) => match desk.status(Duration::ZERO).await {
             Ok(status) => answer(stream, &*status).await,
             Err(error) => answer(stream, &Refusal::from(error)).await,
         },

@@ -148,7 +148,7 @@ impl Daemon {
         }
         let tally = Arc::new(Tally::default());
         let (network, apns) = Network::start(&config, registry.as_ref(), &tally)?;
-        let control = Control::start(&config.control, registry.as_ref().map(|open| &open.registry))?;
+        let control = Control::start(&config.control, registry.as_ref().map(|open| &open.registry), &tally)?;
         let only_registered = config.watch.mailboxes == WatchedMailboxes::Registered;
         let watch = config.watch;
         let now = Instant::now();

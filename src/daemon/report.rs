@@ -36,6 +36,9 @@ impl Daemon {
     /// Answers a question. Whoever asked may be gone.
     pub(super) fn answer(&self, question: Question) {
         match question {
+            Question::Alive(reply) => {
+                let _ = reply.send(());
+            }
             Question::Status(reply) => {
                 let _ = reply.send(self.status());
             }

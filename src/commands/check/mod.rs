@@ -1,6 +1,7 @@
 //! `pushmaild check`: is the configuration right, and will it work here?
 
 mod apns;
+mod control;
 mod exec;
 
 use std::{collections::HashSet, io::IsTerminal, path::Path};
@@ -159,6 +160,7 @@ impl Report {
         report.sink(config);
         report.apns(config);
         report.exec(config);
+        report.control(config);
         report.registry(config);
         report.listen(config);
         report.ok = report.findings.iter().all(|finding| finding.severity != Severity::Problem);

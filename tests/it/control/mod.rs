@@ -1,6 +1,7 @@
 //! The control socket, and `pushmaild status`, which asks it.
 
 mod clients;
+mod http;
 mod watch;
 
 use std::fs;

@@ -18,6 +18,7 @@
 #![allow(dead_code, reason = "a toolbox: not every helper has a user in every state of the tests")]
 
 mod apns;
+mod browser;
 mod cli;
 mod config;
 mod daemon;
@@ -34,6 +35,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::apns::{Apns, apns_simulator};
+pub(crate) use self::browser::Browser;
 pub(crate) use self::cli::{
     Run, bound_by_modes, fanotify_is_refused, pushmaild, pushmaild_in, with_20_watches,
 };
