@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use pushmaild::{
     mailbox::Username,
-    registry::{Key, Registration, State, Timestamp},
+    registry::{Key, NewRegistration, Registration, Timestamp},
 };
 
 use crate::Result;
@@ -38,8 +38,7 @@ pub(crate) fn username(number: u32) -> Result<Username> {
 
 /// What the registry has of the phone after it has registered.
 pub(crate) fn registration(number: u32) -> Result<Registration> {
-    let now = Timestamp::now();
-    Ok(Registration {
+    let new = NewRegistration {
         key: Key {
             user: username(number)?,
             token: token(number).parse()?,
@@ -49,13 +48,9 @@ pub(crate) fn registration(number: u32) -> Result<Registration> {
         topic: Some(TOPIC.parse()?),
         mailboxes: vec!["INBOX".to_owned(), "Notes".to_owned()],
         acknowledged: Vec::new(),
-        first_registered: now,
-        last_registered: now,
-        last_push: None,
-        last_answer: None,
-        bad_answers: 0,
-        state: State::Active,
-    })
+        at: Timestamp::now(),
+    };
+    Ok(new.into())
 }
 
 /// The line with which the phone registers through st3fan's plugin.

@@ -105,19 +105,7 @@ pub fn register(of_user: &[Registration], new: &NewRegistration, most: usize) ->
             state: State::Active,
             ..known.clone()
         },
-        None => Registration {
-            key: new.key.clone(),
-            subtopic: new.subtopic.clone(),
-            topic: new.topic.clone(),
-            mailboxes: new.mailboxes.clone(),
-            acknowledged: new.acknowledged.clone(),
-            first_registered: new.at,
-            last_registered: new.at,
-            last_push: None,
-            last_answer: None,
-            bad_answers: 0,
-            state: State::Active,
-        },
+        None => new.clone().into(),
     };
     if known != Some(&registration) {
         writes.push(Write::Put(registration));

@@ -159,6 +159,25 @@ pub struct NewRegistration {
     pub at: Timestamp,
 }
 
+impl From<NewRegistration> for Registration {
+    /// Of a device that was not known before.
+    fn from(new: NewRegistration) -> Self {
+        Self {
+            key: new.key,
+            subtopic: new.subtopic,
+            topic: new.topic,
+            mailboxes: new.mailboxes,
+            acknowledged: new.acknowledged,
+            first_registered: new.at,
+            last_registered: new.at,
+            last_push: None,
+            last_answer: None,
+            bad_answers: 0,
+            state: State::Active,
+        }
+    }
+}
+
 /// Why a store cannot do what it is asked.
 #[derive(Debug, Error)]
 pub enum StoreError {

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     config::Apns,
-    registry::{Key, Registration, State, Timestamp},
+    mailbox::Username,
+    registry::{Key, NewRegistration, Registration, Timestamp},
     sink::apns::settings::{self, Loaded},
 };
 
@@ -18,6 +19,7 @@ use crate::{
 const SOON: u64 = 30;
 /// No device has it.
 const NOBODYS_TOKEN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+const NOBODYS_ACCOUNT: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Tests the credential, and Apple's word on it. Returns the topic that it is for.
 pub(super) fn test(chain: &mut Chain, apns: &Apns, daemon: Option<&Daemon>) -> Option<String> {
@@ -121,23 +123,19 @@ fn probe(chain: &mut Chain, apns: &Apns, topic: &str, daemon: Option<&Daemon>) {
     }
 }
 
+/// A registration of nobody, to be pushed to in place of a phone.
 fn nobody(topic: &str) -> Option<Registration> {
-    let (now, account) = (Timestamp::now(), "00000000-0000-0000-0000-000000000000");
-    Some(Registration {
+    let new = NewRegistration {
         key: Key {
-            user: crate::mailbox::Username::new("nobody").ok()?,
+            user: Username::new("nobody").ok()?,
             token: NOBODYS_TOKEN.parse().ok()?,
-            account: account.parse().ok()?,
+            account: NOBODYS_ACCOUNT.parse().ok()?,
         },
         subtopic: String::new(),
         topic: topic.parse().ok(),
         mailboxes: Vec::new(),
         acknowledged: Vec::new(),
-        first_registered: now,
-        last_registered: now,
-        last_push: None,
-        last_answer: None,
-        bad_answers: 0,
-        state: State::Active,
-    })
+        at: Timestamp::now(),
+    };
+    Some(new.into())
 }
