@@ -1,6 +1,6 @@
 //! Answers to questions, for whoever serves clients.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::{
@@ -10,9 +10,9 @@ use tokio::{
 
 use super::{
     Question,
-    status::{Status, UserStatus},
+    status::{DeviceStatus, Status, UserStatus},
 };
-use crate::registry::service::Registry;
+use crate::{mailbox::Username, registry::service::Registry};
 
 /// The thread that watches has much to do at times, but never for so long.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -78,12 +78,43 @@ impl Desk {
 
     /// How a user's mailbox is.
     pub(super) async fn user(&self, user: String) -> Result<Option<UserStatus>, NoAnswer> {
-        self.question(|reply| Question::User(user, reply)).await
+        let mut found: Vec<_> =
+            self.question(|reply| Question::User(user, reply)).await?.into_iter().collect();
+        self.add_devices(&mut found).await;
+        Ok(found.pop())
     }
 
     /// How some mailboxes are, and the number to go on with.
     pub(super) async fn users(&self, from: u32) -> Result<(Vec<UserStatus>, Option<u32>), NoAnswer> {
-        self.question(|reply| Question::Users(from, reply)).await
+        let (mut users, next) = self.question(|reply| Question::Users(from, reply)).await?;
+        self.add_devices(&mut users).await;
+        Ok((users, next))
+    }
+
+    /// What the registry knows of these. If it does not answer they stay without devices, as the status says.
+    async fn add_devices(&self, mailboxes: &mut [UserStatus]) {
+        let Some(registry) = &self.registry else { return };
+        let with_device = mailboxes.iter().filter(|mailbox| mailbox.has_device == Some(true));
+        let names: Vec<_> = with_device
+            .flat_map(|mailbox| &mailbox.users)
+            .filter_map(|name| Username::new(name).ok())
+            .collect();
+        if names.is_empty() {
+            return;
+        }
+        let Ok(Ok(registrations)) = timeout(PATIENCE, registry.of_users(names)).await else { return };
+        let mut of_user: HashMap<_, Vec<_>> = HashMap::new();
+        for registration in registrations {
+            let device = DeviceStatus::from(&registration);
+            of_user.entry(registration.key.user.to_string()).or_default().push(device);
+        }
+        for mailbox in mailboxes {
+            mailbox.devices =
+                mailbox.users.iter().filter_map(|name| of_user.remove(name)).flatten().collect();
+            let pushed = mailbox.devices.iter().filter_map(|device| device.last_push.clone());
+            // All times are written alike, so that the later one is the larger text.
+            mailbox.last_push = pushed.chain(mailbox.last_push.take()).max();
+        }
     }
 
     async fn question<T>(

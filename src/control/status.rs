@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sink::tally::{Pushed, label};
+use crate::{
+    registry::{Registration, Timestamp},
+    sink::tally::{Pushed, label},
+};
 
 /// Everything but the single users.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -254,8 +257,24 @@ pub struct UserStatus {
     pub waits_in: Vec<String>,
     /// Has one of the names a registered device? None without `[apns]`.
     pub has_device: Option<bool>,
-    /// When the daemon last pushed through the push_notify socket, or handed it to a program.
+    /// When the daemon last pushed: to the push_notify socket, to a device, or by a run of the program.
     pub last_push: Option<String>,
+    /// The registered devices of all the names.
+    #[serde(default)]
+    pub devices: Vec<DeviceStatus>,
+}
+
+/// A registered device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceStatus {
+    /// The beginning of its token.
+    pub device: String,
+    /// `active`, `superseded` or `suspended`.
+    pub state: String,
+    /// When Apple last had a push for it.
+    pub last_push: Option<String>,
+    /// What Apple said then.
+    pub last_answer: Option<String>,
 }
 
 /// How a mailbox is.
@@ -287,6 +306,20 @@ pub struct PartStatus {
     pub device: Option<u64>,
     /// See `device`.
     pub inode: Option<u64>,
+}
+
+impl From<&Registration> for DeviceStatus {
+    fn from(registration: &Registration) -> Self {
+        let at = |Timestamp(at): Timestamp| {
+            time(SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(at).unwrap_or_default()))
+        };
+        Self {
+            device: registration.key.token.to_string(),
+            state: registration.state.as_str().to_owned(),
+            last_push: registration.last_push.map(at),
+            last_answer: registration.last_answer.clone(),
+        }
+    }
 }
 
 /// A push that waits for its time.

@@ -102,17 +102,19 @@ impl Sinks {
             debug!(reason = "gone", "nothing to push: the mailbox is no more");
             return;
         }
-        let mut delivered = None;
+        let (mut delivered, mut is_run) = (None, false);
         for sink in self.each() {
             match sink.offer(ready, map, now) {
                 Outcome::Delivered => delivered = Some(sink.via()),
                 // Another thread says what becomes of it.
-                Outcome::Handed => {}
+                Outcome::Handed => is_run |= sink.via() == Via::Exec,
                 Outcome::Waiting => tell_waiting(sink.via(), ready, map, now),
             }
         }
         if let Some(via) = delivered {
             self.delivered(via, ready, map, now);
+        } else if is_run {
+            self.note_push(ready.mailbox, now);
         }
     }
 

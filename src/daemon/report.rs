@@ -230,6 +230,8 @@ impl Daemon {
             waits_in: pipeline.sinks.holding(id, &pipeline.map).map(|via| via.as_str().to_owned()).collect(),
             has_device: pipeline.sinks.apns.as_ref().map(|apns| apns.has_device(id, &pipeline.map)),
             last_push: pipeline.sinks.last_push(id).map(|at| time(self.began + at)),
+            // The registry has them, and is asked by whoever serves the client.
+            devices: Vec::new(),
         })
     }
 }

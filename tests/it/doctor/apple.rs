@@ -83,6 +83,13 @@ fn a_healthy_user_and_a_healthy_daemon() {
     });
     assert_healthy(&chain.config, &[JESSE]);
     let _ = chain.apns.next();
+    let file = chain.config.path().to_str().expect("the path is text");
+    let status = pushmaild(["status", "-c", file, "--json"]).json();
+    let user = &status["users"][0];
+    let device = &user["devices"][0];
+    assert_eq!((&device["state"], &device["last_answer"]), (&"active".into(), &"200".into()), "{user:#}");
+    assert!(device["last_push"].is_string() && user["last_push"] == device["last_push"], "{user:#}");
+    assert!(!status.to_string().contains(TOKEN), "a token is never shown whole");
 }
 
 #[test]
