@@ -31,6 +31,7 @@ pub mod logging;
 pub mod mailbox;
 pub mod maildir;
 pub mod path_access;
+pub mod plain;
 pub mod planner;
 pub mod proto;
 pub mod registry;

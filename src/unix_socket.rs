@@ -2,12 +2,16 @@
 
 use std::{
     fs, io,
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt},
-        net::{UnixDatagram, UnixListener, UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{FileTypeExt, MetadataExt},
+            net::{UnixDatagram, UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use rustix::{
@@ -22,6 +26,9 @@ const BACKLOG: i32 = 4096;
 /// What a datagram socket may hold, where that is counted in bytes: on macOS and BSD, whose 8 KiB are four records. Linux counts
 /// datagrams instead (`net.unix.max_dgram_qlen`, 10), and does not let a socket have more.
 const DATAGRAM_BUFFER: usize = 256 * 1024;
+
+/// Whoever accepts connections does so within this time.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who may send to a socket, as far as the file system decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,9 +197,44 @@ pub fn is_live(path: &Path) -> bool {
 /// # Errors
 /// What a sender would get: `NotFound`, `ConnectionRefused`, `PermissionDenied`, or `EPROTOTYPE` for the wrong type.
 pub fn probe(path: &Path, stream: bool) -> io::Result<()> {
-    if stream { UnixStream::connect(path).map(drop) } else { UnixDatagram::unbound()?.connect(path) }
+    if stream {
+        connect_stream(path, PROBE_PATIENCE).map(drop)
+    } else {
+        UnixDatagram::unbound()?.connect(path)
+    }
+}
+
+/// Connects to somebody who accepts, or would: where a server hangs and others wait for it already, a plain `connect` waits for ever. Reads
+/// and writes get the same patience.
+///
+/// # Errors
+/// `WouldBlock` after that time.
+pub fn connect_stream(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_read_timeout(Some(patience))?;
+    socket.set_write_timeout(Some(patience))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_accepts_nobody_is_not_waited_for_without_end() {
+        let site = tempfile::tempdir().expect("a folder");
+        let path = site.path().join("socket");
+        let server = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        server.bind(&SockAddr::unix(&path).expect("a short path")).expect("a free path");
+        server.listen(0).expect("it listens");
+        let connect = || connect_stream(&path, Duration::from_millis(20));
+        let waiting: Vec<_> = std::iter::from_fn(|| connect().ok()).collect();
+        assert!(!waiting.is_empty());
+        assert_eq!(connect().expect_err("there is no room").kind(), io::ErrorKind::WouldBlock);
+    }
 }

@@ -2,13 +2,14 @@
 
 use std::{
     io::{self, Read, Write},
-    os::unix::net::UnixStream,
     path::Path,
     time::Duration,
 };
 
 use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
+
+use crate::unix_socket::connect_stream;
 
 /// The daemon answers in milliseconds, unless it is stopped by a signal or a debugger.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,6 +28,9 @@ pub enum AskError {
     /// The daemon does not want to.
     #[error("the daemon does not answer: {0}")]
     Refused(String),
+    /// It ended before it had said all.
+    #[error("the daemon ended before it answered")]
+    Ended,
     /// What it says is no answer.
     #[error("the daemon's answer cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
@@ -53,6 +57,7 @@ impl AskError {
                 }
                 _ => "see the error above".to_owned(),
             },
+            Self::Ended => "it was stopped just now, or ended; ask again, or see its log".to_owned(),
             Self::Refused(_) => "ask as root, or as a member of the socket's group".to_owned(),
             Self::Unreadable(_) => "is the daemon of the same version as this command? Restart it after an upgrade".to_owned(),
         }
@@ -75,14 +80,15 @@ pub fn ask<T: DeserializeOwned>(socket: &Path, question: &str) -> Result<T, AskE
     if let Ok(Refusal { error }) = serde_json::from_slice(&text) {
         return Err(AskError::Refused(error));
     }
-    Ok(serde_json::from_slice(&text)?)
+    serde_json::from_slice(&text).map_err(|error| match error.is_eof() {
+        true => AskError::Ended,
+        false => AskError::Unreadable(error),
+    })
 }
 
 fn ask_for_text(socket: &Path, question: &str) -> Result<Vec<u8>, AskError> {
     let asked = || {
-        let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut stream = connect_stream(socket, PATIENCE)?;
         stream.write_all(format!("{question}\n").as_bytes())?;
         let mut text = Vec::new();
         stream.read_to_end(&mut text)?;

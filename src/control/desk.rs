@@ -12,10 +12,17 @@ use super::{
     Question,
     status::{DeviceStatus, Status, UserStatus},
 };
-use crate::{mailbox::Username, registry::service::Registry};
+use crate::{
+    mailbox::Username,
+    registry::{Counts, service::Registry},
+};
 
 /// The thread that watches has much to do at times, but never for so long.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A million registrations take half a second to be counted, during which nobody's devices are looked up for a push. So they are counted no
+/// more often than once in so many times of what it took.
+const COUNT_AGAIN: u32 = 20;
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -33,6 +40,15 @@ struct Last {
     status: Arc<Status>,
 }
 
+/// The registrations, when they were counted last.
+#[derive(Debug)]
+struct Counted {
+    at: Instant,
+    took: Duration,
+    /// None if there was no answer in time.
+    counts: Option<Counts>,
+}
+
 /// Asks the other threads.
 #[derive(Clone, Debug)]
 pub(crate) struct Desk {
@@ -41,11 +57,12 @@ pub(crate) struct Desk {
     /// Held while a question is under way. Many clients together cost no more than one: whoever waits for this gets the answer of the one
     /// who asked after him.
     last: Arc<Mutex<Option<Last>>>,
+    counted: Arc<Mutex<Option<Counted>>>,
 }
 
 impl Desk {
     pub(super) fn new(ask: mpsc::Sender<Question>, registry: Option<Registry>) -> Self {
-        Self { ask, registry, last: Arc::default() }
+        Self { ask, registry, last: Arc::default(), counted: Arc::default() }
     }
 
     /// How everything is, or was at most so long ago.
@@ -61,8 +78,7 @@ impl Desk {
         let asked = Instant::now();
         let mut status = self.question(Question::Status).await?;
         if let (Some(registry), Some(report)) = (&self.registry, &mut status.registry) {
-            let counts = timeout(PATIENCE, registry.counts()).await;
-            let counts = counts.ok().and_then(Result::ok);
+            let counts = self.counts(registry).await;
             report.devices = counts.map(|counts| counts.devices);
             report.suspended = counts.map(|counts| counts.suspended);
         }
@@ -74,6 +90,20 @@ impl Desk {
     /// Does the thread that watches answer at all?
     pub(super) async fn is_alive(&self) -> bool {
         self.question(Question::Alive).await.is_ok()
+    }
+
+    /// How many registrations there are, or were a moment ago.
+    async fn counts(&self, registry: &Registry) -> Option<Counts> {
+        let mut counted = self.counted.lock().await;
+        let at = Instant::now();
+        if let Some(last) = &*counted
+            && at < last.at + last.took * COUNT_AGAIN
+        {
+            return last.counts;
+        }
+        let counts = timeout(PATIENCE, registry.counts()).await.ok().and_then(Result::ok);
+        *counted = Some(Counted { at, took: at.elapsed(), counts });
+        counts
     }
 
     /// How a user's mailbox is.

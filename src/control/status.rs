@@ -1,4 +1,7 @@
 //! What the running daemon says of itself. The keys are stable: `status --json` and the control socket show these documents as they are.
+//!
+//! After an upgrade a daemon may be asked by a command of another version. So whoever reads this passes over keys that are not known here,
+//! and what is missing is empty.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,8 +12,12 @@ use crate::{
     sink::tally::{Pushed, label},
 };
 
+/// Less than the milliseconds from 1970 to the year 10000.
+const YEAR_10000: u64 = 253_402_300_799_000;
+
 /// Everything but the single users.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// Of pushmaild.
     pub version: String,
@@ -48,6 +55,7 @@ pub struct Status {
 
 /// The map of users and Maildirs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MapStatus {
     /// How long ago its sources were read.
     pub read_seconds_ago: Option<u64>,
@@ -57,6 +65,7 @@ pub struct MapStatus {
 
 /// Counts of mailboxes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Mailboxes {
     /// All of the map.
     pub total: usize,
@@ -72,6 +81,7 @@ pub struct Mailboxes {
 
 /// How mailboxes are watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Watch {
     /// `inotify`, `fanotify`, `notify` or `poll`.
     pub backend: String,
@@ -91,6 +101,7 @@ pub struct Watch {
 
 /// Mailboxes with something that is not pushed yet, and waits for its time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Pending {
     /// In the debouncer.
     pub debounced: usize,
@@ -99,7 +110,8 @@ pub struct Pending {
 }
 
 /// A sink.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SinkStatus {
     /// Its table in the configuration.
     pub name: String,
@@ -122,7 +134,7 @@ pub struct SinkStatus {
 }
 
 /// How a sink is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SinkState {
     /// Pushes go out.
@@ -131,10 +143,15 @@ pub enum SinkState {
     Busy,
     /// Nothing goes out.
     Trouble,
+    /// Something that a daemon of another version says.
+    #[default]
+    #[serde(other)]
+    Unknown,
 }
 
 /// An error of a sink.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LastError {
     /// When.
     pub time: String,
@@ -144,6 +161,7 @@ pub struct LastError {
 
 /// Apple's push service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ApnsStatus {
     /// The topic of the credential, or of the configuration.
     pub topic: Option<String>,
@@ -167,6 +185,7 @@ pub struct ApnsStatus {
 
 /// The registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RegistryStatus {
     /// Registered devices; none while the database cannot be read.
     pub devices: Option<u64>,
@@ -179,7 +198,8 @@ pub struct RegistryStatus {
 }
 
 /// One socket of `[listen]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ListenerStatus {
     /// Its key in the configuration.
     pub name: String,
@@ -192,7 +212,8 @@ pub struct ListenerStatus {
 }
 
 /// A mailbox that is not watched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Trouble {
     /// The first of its names.
     pub user: String,
@@ -203,7 +224,8 @@ pub struct Trouble {
 }
 
 /// A push that has ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Push {
     /// When.
     pub time: String,
@@ -239,7 +261,8 @@ impl From<&Pushed> for Push {
 }
 
 /// One mailbox, with all its names.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UserStatus {
     /// The names that lead to it.
     pub users: Vec<String>,
@@ -260,12 +283,12 @@ pub struct UserStatus {
     /// When the daemon last pushed: to the push_notify socket, to a device, or by a run of the program.
     pub last_push: Option<String>,
     /// The registered devices of all the names.
-    #[serde(default)]
     pub devices: Vec<DeviceStatus>,
 }
 
 /// A registered device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DeviceStatus {
     /// The beginning of its token.
     pub device: String,
@@ -278,7 +301,7 @@ pub struct DeviceStatus {
 }
 
 /// How a mailbox is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MailboxState {
     /// All of it is watched.
@@ -291,10 +314,15 @@ pub enum MailboxState {
     NotWanted,
     /// It is about to be watched.
     Arming,
+    /// Something that a daemon of another version says.
+    #[default]
+    #[serde(other)]
+    Unknown,
 }
 
 /// One directory of a mailbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PartStatus {
     /// `new` or `cur`.
     pub name: String,
@@ -310,8 +338,10 @@ pub struct PartStatus {
 
 impl From<&Registration> for DeviceStatus {
     fn from(registration: &Registration) -> Self {
+        // A damaged registry may hold any number, and no calendar goes beyond the year 9999.
         let at = |Timestamp(at): Timestamp| {
-            time(SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(at).unwrap_or_default()))
+            let milliseconds = u64::try_from(at).unwrap_or_default().min(YEAR_10000);
+            time(SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds))
         };
         Self {
             device: registration.key.token.to_string(),
@@ -323,7 +353,8 @@ impl From<&Registration> for DeviceStatus {
 }
 
 /// A push that waits for its time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PendingPush {
     /// Milliseconds since the first event.
     pub age_ms: f64,
@@ -343,4 +374,21 @@ pub fn time(time: SystemTime) -> String {
 #[must_use]
 pub fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_of_another_version_is_understood() {
+        let newer = r#"{"version":"9.0","pid":7,"moon":"full","sinks":[{"name":"pigeon","state":"asleep","feathers":3}]}"#;
+        let status: Status = serde_json::from_str(newer).expect("what is not known is passed over");
+        assert_eq!((status.pid, status.sinks[0].state), (7, SinkState::Unknown));
+        let older: UserStatus =
+            serde_json::from_str(r#"{"users":["jo"],"state":"napping"}"#).expect("all else is empty");
+        assert_eq!((older.state, older.maildir.as_str()), (MailboxState::Unknown, ""));
+        let known: SinkState = serde_json::from_str(r#""trouble""#).expect("a state");
+        assert_eq!(known, SinkState::Trouble);
+    }
 }

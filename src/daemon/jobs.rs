@@ -37,6 +37,8 @@ const COLD: Duration = Duration::from_micros(100);
 pub(super) enum Done {
     /// All sources of the map.
     Listing { result: Result<Box<Listing>, SourceError>, dovecot: Box<Memory>, why: Why, took: Duration },
+    /// What Dovecot answered.
+    Asked(Box<Memory>),
     /// What the map is to become; nothing if it is so already.
     Compared { replacement: Option<Box<Replacement>>, why: Why },
     /// Users in folders that appeared.
@@ -94,11 +96,18 @@ impl Jobs {
         Self { set: JoinSet::new(), looks: 0, armings: 0, threads: THREADS }
     }
 
-    pub(super) fn read_sources(&mut self, sources: Arc<Sources>, mut dovecot: Box<Memory>, why: Why) {
+    pub(super) fn read_sources(&mut self, sources: Arc<Sources>, mut dovecot: Memory, why: Why) {
         self.set.spawn_blocking(move || {
             let start = Instant::now();
             let result = sources.read_again(&mut dovecot, why >= Why::Reload).map(Box::new);
-            Done::Listing { result, dovecot, why, took: start.elapsed() }
+            Done::Listing { result, dovecot: Box::new(dovecot), why, took: start.elapsed() }
+        });
+    }
+
+    pub(super) fn ask_dovecot(&mut self, sources: Arc<Sources>, mut dovecot: Memory) {
+        self.set.spawn_blocking(move || {
+            sources.dovecot().into_iter().for_each(|source| dovecot.ask(source));
+            Done::Asked(Box::new(dovecot))
         });
     }
 
@@ -202,7 +211,7 @@ impl Jobs {
                             self.armings -= 1;
                             self.measure(mailboxes.len(), *took);
                         }
-                        Done::Listing { .. } | Done::Compared { .. } | Done::Below(_) => {}
+                        Done::Listing { .. } | Done::Asked(_) | Done::Compared { .. } | Done::Below(_) => {}
                     }
                     return done;
                 }

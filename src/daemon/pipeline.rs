@@ -84,10 +84,11 @@ impl Sinks {
         holding.into_iter().flatten()
     }
 
-    /// When the mailbox was last pushed, since the daemon began.
+    /// How long ago the mailbox was last pushed.
     pub(super) fn last_push(&self, id: MailboxId) -> Option<Duration> {
         let at = self.last_pushes.get(id.index()).copied().flatten()?;
-        Some(Duration::from_secs(u64::from(at.get() - 1)))
+        let at = Duration::from_secs(u64::from(at.get() - 1));
+        Some(self.began.elapsed().saturating_sub(at))
     }
 
     fn note_push(&mut self, id: MailboxId, now: Instant) {
@@ -144,6 +145,14 @@ impl Sinks {
         let is_unpushed =
             |apns: &ApnsSink| map.names(id).any(|name| unpushed.contains(&apns.fingerprint(name)));
         !unpushed.is_empty() && self.apns.as_ref().is_some_and(is_unpushed)
+    }
+
+    /// Drops all that is known of a mailbox that is no more: its number may be another's next.
+    fn forget(&mut self, id: MailboxId) {
+        if let Some(last) = self.last_pushes.get_mut(id.index()) {
+            *last = None;
+        }
+        self.each().for_each(|sink| sink.forget(id));
     }
 
     /// Does the mailbox wait in a sink, or does its program run? What waits for Apple is known to another thread.
@@ -316,7 +325,7 @@ impl Pipeline {
     /// Drops everything about a mailbox that is no more.
     pub(super) fn forget(&mut self, id: MailboxId) {
         self.planner.forget(id);
-        self.sinks.each().for_each(|sink| sink.forget(id));
+        self.sinks.forget(id);
     }
 }
 

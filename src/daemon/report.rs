@@ -23,8 +23,8 @@ use crate::{
     watcher::limits,
 };
 
-/// Mailboxes in one answer: less than a millisecond of work.
-const USERS: usize = 256;
+/// Mailboxes in one answer, and numbers that are nobody's: less than a millisecond of work.
+const USERS: u32 = 256;
 /// Mailboxes without a watch that are named.
 const TROUBLES: usize = 100;
 /// Pushes that are shown.
@@ -49,12 +49,8 @@ impl Daemon {
             Question::Users(from, reply) => {
                 let map = &self.pipeline.map;
                 let end = u32::try_from(map.capacity()).unwrap_or(u32::MAX);
-                let mut users = Vec::new();
-                let mut next = from;
-                while next < end && users.len() < USERS {
-                    users.extend(self.mailbox_status(MailboxId(next)));
-                    next += 1;
-                }
+                let next = from.saturating_add(USERS).min(end);
+                let users = (from..next).filter_map(|id| self.mailbox_status(MailboxId(id))).collect();
                 let _ = reply.send((users, (next < end).then_some(next)));
             }
         }
@@ -229,7 +225,12 @@ impl Daemon {
             pending,
             waits_in: pipeline.sinks.holding(id, &pipeline.map).map(|via| via.as_str().to_owned()).collect(),
             has_device: pipeline.sinks.apns.as_ref().map(|apns| apns.has_device(id, &pipeline.map)),
-            last_push: pipeline.sinks.last_push(id).map(|at| time(self.began + at)),
+            // Counted back from now: the clock may have been set since the start.
+            last_push: pipeline
+                .sinks
+                .last_push(id)
+                .and_then(|ago| SystemTime::now().checked_sub(ago))
+                .map(time),
             // The registry has them, and is asked by whoever serves the client.
             devices: Vec::new(),
         })

@@ -15,13 +15,13 @@ use super::{
     jobs::{self, CHUNK, Done, Jobs, ToArm, Why},
     keeper::Keeper,
     pipeline::Pipeline,
+    reading::Reading,
     remapping::Remapping,
     watching::Watching,
 };
 use crate::{
     mailbox::{
         MailboxId, Replacement,
-        doveadm::{Memory, RETRY, child::Leash},
         listing::{Listing, Notice},
         source::Sources,
     },
@@ -62,17 +62,7 @@ pub(super) struct Upkeep {
     pub(super) jobs: Jobs,
     sweep_interval: Option<Duration>,
     next_sweep: Option<Instant>,
-    /// When and why the sources are to be read again.
-    reading: Option<(Instant, Why)>,
-    /// Are they being read, or is the map being compared with what they said?
-    reading_runs: bool,
-    reading_took: Duration,
-    /// What Dovecot answered, if it is a source; none while a job has it.
-    dovecot: Box<Memory>,
-    /// When Dovecot is asked again.
-    next_refresh: Option<Instant>,
-    /// A doveadm that runs ends with the daemon.
-    _leash: Leash,
+    reading: Reading,
     pub(super) new_folders: Vec<PathBuf>,
     /// One job for new folders at a time: a disk that does not answer holds up one thread, and the folders wait as a list.
     new_folders_read: bool,
@@ -97,18 +87,12 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     pub(super) fn new(sources: Sources, sweep_interval: Option<Duration>, now: Instant) -> Self {
-        let leash = Leash::default();
         Self {
             sources: Arc::new(sources),
             jobs: Jobs::new(),
             sweep_interval,
             next_sweep: sweep_interval.map(|interval| now + interval),
-            reading: Some((now, Why::Start)),
-            reading_runs: false,
-            reading_took: Duration::ZERO,
-            dovecot: Box::new(Memory::new(&leash)),
-            next_refresh: None,
-            _leash: leash,
+            reading: Reading::new(now),
             new_folders: Vec::new(),
             new_folders_read: false,
             remapping: Remapping::default(),
@@ -129,13 +113,12 @@ impl Upkeep {
         self.sources = Arc::new(sources);
         self.sweep_interval = sweep_interval;
         self.next_sweep = sweep_interval.map(|interval| now + interval);
-        self.read_sources(now, Why::Reload);
+        self.reading.want(now, Why::Reload);
     }
 
     /// Is everything armed that the map had at the start or at the last reload?
     pub(super) fn is_settled(&self) -> bool {
-        !self.reading_runs
-            && self.reading.is_none_or(|(_, why)| why < Why::Reload)
+        self.reading.is_settled()
             && self.to_arm.is_empty()
             && !self.jobs.is_arming()
             && !self.remapping.has_work()
@@ -169,11 +152,10 @@ impl Upkeep {
     }
 
     pub(super) fn deadline(&self, pipeline: &Pipeline, now: Instant) -> Option<Instant> {
-        let reading = self.reading.map(|(at, _)| at).filter(|_| !self.reading_runs);
+        let reading = self.reading.deadline(&self.sources);
         let to_do = self.wants_arming() || pipeline.planner.wants_look();
         let work = to_do && self.jobs.has_room() || self.remapping.has_work();
-        let refresh = self.next_refresh.filter(|_| !self.reading_runs);
-        [self.next_sweep, reading, refresh, work.then_some(now)].into_iter().flatten().min()
+        [self.next_sweep, reading, work.then_some(now)].into_iter().flatten().min()
     }
 
     fn wants_arming(&self) -> bool {
@@ -182,10 +164,7 @@ impl Upkeep {
     }
 
     pub(super) fn read_sources(&mut self, at: Instant, why: Why) {
-        self.reading = Some(match self.reading {
-            Some((earlier, reason)) => (earlier.min(at), reason.max(why)),
-            None => (at, why),
-        });
+        self.reading.want(at, why);
     }
 
     /// Arms what is to be watched and is not, and the other way round: somebody has registered a device, or has none any more. For a
@@ -231,17 +210,7 @@ impl Upkeep {
             self.next_sweep = self.sweep_interval.map(|interval| now + interval);
             self.sweep(planner::Why::Sweep, watching, pipeline, now);
         }
-        if !self.reading_runs && self.next_refresh.take_if(|at| *at <= now).is_some() {
-            self.read_sources(now, Why::Changed);
-        }
-        if !self.reading_runs
-            && let Some((at, why)) = self.reading
-            && at <= now
-        {
-            self.reading = None;
-            self.reading_runs = true;
-            self.jobs.read_sources(Arc::clone(&self.sources), std::mem::take(&mut self.dovecot), why);
-        }
+        self.reading.start(&self.sources, &mut self.jobs, now);
         self.remap_some(watching, pipeline, keeper);
         self.arm_some(watching, pipeline);
         comparison::look(&mut self.jobs, pipeline, watching);
@@ -397,15 +366,11 @@ impl Upkeep {
                 self.read_new_folders();
             }
             Done::Listing { result, dovecot, why, took } => {
-                self.reading_took = took;
-                // Another source may have failed before Dovecot's turn came.
-                let due = dovecot.due().filter(|_| self.sources.ask_dovecot());
-                self.next_refresh = due.map(|due| if due > now { due } else { now + RETRY });
-                self.dovecot = dovecot;
+                self.reading.listed(*dovecot, took, &self.sources, now);
                 match result {
                     Ok(listing) => self.apply(*listing, why, watching, pipeline),
                     Err(error) => {
-                        self.reading_runs = false;
+                        self.reading.ended();
                         self.remapping.give_up();
                         if self.is_told(error.to_string(), why) {
                             debug!(%error, "the map of mailboxes still cannot be read: {error}");
@@ -416,8 +381,9 @@ impl Upkeep {
                     }
                 }
             }
+            Done::Asked(dovecot) => self.reading.asked(*dovecot, &self.sources, now),
             Done::Compared { replacement, why } => {
-                self.reading_runs = false;
+                self.reading.ended();
                 self.map_since = Some(Instant::now());
                 if self.map_trouble.take().is_some() {
                     info!("the map of mailboxes can be read again");
@@ -429,10 +395,7 @@ impl Upkeep {
                 for listing in found_late {
                     self.add(listing, pipeline);
                 }
-                // A map that takes long to be read is not read all the time.
-                if let Some((at, _)) = &mut self.reading {
-                    *at = (*at).max(now + self.reading_took * 4);
-                }
+                self.reading.rest(now);
             }
         }
     }
@@ -446,7 +409,7 @@ impl Upkeep {
 
     /// Adds what was found in a new folder.
     fn add(&mut self, found: Listing, pipeline: &mut Pipeline) {
-        let added = self.remapping.add(found, self.reading_runs, pipeline);
+        let added = self.remapping.add(found, self.reading.runs(), pipeline);
         for id in &added {
             let user = pipeline.map.names(*id).collect::<Vec<_>>().join(", ");
             info!(user, "new mailbox of {user}");
@@ -466,7 +429,7 @@ impl Upkeep {
                     "the map file `{file}` has no end of its last line, as if half written; the old map stays; hint: {hint}"
                 );
             }
-            self.reading_runs = false;
+            self.reading.ended();
             self.remapping.give_up();
             return;
         }

@@ -385,7 +385,7 @@ impl Watching {
                     survey.missing += 1;
                     missing.extend((missing.len() < examples).then_some(id));
                 }
-                MailboxState::Arming | MailboxState::NotWanted => {}
+                MailboxState::Arming | MailboxState::NotWanted | MailboxState::Unknown => {}
             }
         }
         let room = examples - survey.examples.len();

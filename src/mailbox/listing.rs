@@ -13,7 +13,7 @@ use super::{
     scan::Outside,
     source::{SourceKind, Sources},
 };
-use crate::stamp::Stamp;
+use crate::{plain::plain, stamp::Stamp};
 
 /// Something about a source that somebody should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +126,8 @@ impl<'a> Builder<'a> {
 
     /// A link that leads where it may not.
     pub(super) fn link(&mut self, outside: &Outside) {
-        let (link, target) = (outside.link.display(), outside.target.display());
+        let shown = |path: &Path| plain(&path.display().to_string()).into_owned();
+        let (link, target) = (shown(&outside.link), shown(&outside.target));
         self.refuse(
             format!("`{link}` is a link to `{target}`, and is not followed"),
             "a user could point it at somebody else's mail; name the Maildir under `users` or in the map file if it is right",

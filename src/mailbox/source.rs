@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use thiserror::Error;
@@ -149,7 +150,7 @@ pub enum SourceError {
     },
     /// Dovecot does not say whose mail is where.
     #[error(transparent)]
-    Doveadm(#[from] DoveadmError),
+    Doveadm(#[from] Arc<DoveadmError>),
 }
 
 impl SourceError {
@@ -180,7 +181,7 @@ impl Sources {
         self.read_again(&mut Memory::new(&leash), true)
     }
 
-    /// Reads all sources. Dovecot is asked only when it is time, or if it is to be asked `anew`; otherwise what it answered last is taken.
+    /// Reads all sources. What Dovecot answered last is taken, unless it was not asked before, or is to be asked `anew`.
     ///
     /// # Errors
     /// If a source cannot be read at all.
@@ -215,10 +216,13 @@ impl Sources {
         self.sources.iter().any(|source| matches!(source, Source::OsXServer(_)))
     }
 
-    /// Is Dovecot one of them?
+    /// The Dovecot among them.
     #[must_use]
-    pub fn ask_dovecot(&self) -> bool {
-        self.sources.iter().any(|source| matches!(source, Source::Doveadm(_)))
+    pub fn dovecot(&self) -> Option<&Doveadm> {
+        self.sources.iter().find_map(|source| match source {
+            Source::Doveadm(source) => Some(source),
+            _ => None,
+        })
     }
 
     /// The files among the sources: a change of one is a change of the map.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::super::output::paint;
-use crate::mailbox::Username;
+use crate::{mailbox::Username, plain::plain};
 
 /// How a link was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -87,9 +87,9 @@ impl Chain {
     pub(super) fn write(&self, colours: bool, out: &mut dyn Write) -> io::Result<()> {
         for Link { link, state, message, hint } in &self.links {
             let (mark, colour) = state.mark();
-            writeln!(out, "{} {link:13}  {message}", paint(colours, colour, mark))?;
+            writeln!(out, "{} {link:13}  {}", paint(colours, colour, mark), plain(message))?;
             if let Some(hint) = hint {
-                writeln!(out, "                 {} {hint}", paint(colours, "36", "hint:"))?;
+                writeln!(out, "                 {} {}", paint(colours, "36", "hint:"), plain(hint))?;
             }
         }
         let broken: Vec<_> =

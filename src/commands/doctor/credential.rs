@@ -97,6 +97,13 @@ fn probe(chain: &mut Chain, apns: &Apns, topic: &str, daemon: Option<&Daemon>) {
     };
     match answer {
         // 200 would be strange, and say the same.
+        Ok((status, reason)) if (reason == "BadDeviceToken" || status == 200) && sinks::is_without(daemon, "apns") => {
+            chain.broken(
+                LINK,
+                "it accepts the credential and the topic from here, and the daemon runs without [apns]",
+                "the configuration has changed since the daemon started: `systemctl restart pushmaild`",
+            );
+        }
         Ok((status, reason)) if reason == "BadDeviceToken" || status == 200 => match sinks::trouble(daemon, "apns") {
             Some(trouble) => chain.broken(
                 LINK,

@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     control::{
         client::{AskError, ask},
-        status::{MailboxState, Mailboxes, Status, UserStatus},
+        status::{MailboxState, Mailboxes, Push, SinkState, Status, UserStatus},
     },
     mailbox::Username,
 };
@@ -43,10 +43,19 @@ pub(super) fn test(chain: &mut Chain, config: &Config, mailbox: &Mailbox) -> Opt
             None
         }
         Some(user) => {
-            let answer: Option<UserStatus> = ask(socket, &format!("user {user}")).ok().flatten();
-            watched(chain, &status, answer.as_ref(), mailbox);
-            waiting(chain, answer.as_ref());
-            answer
+            let answer: Result<Option<UserStatus>, AskError> = ask(socket, &format!("user {user}"));
+            match answer {
+                Ok(answer) => {
+                    watched(chain, &status, answer.as_ref(), mailbox);
+                    waiting(chain, &status, answer.as_ref());
+                    answer
+                }
+                Err(error) => {
+                    chain.broken("watched", error.to_string(), error.hint(socket));
+                    chain.untested("waiting", "only the daemon knows");
+                    None
+                }
+            }
         }
     };
     Some(Daemon { status, user })
@@ -54,11 +63,18 @@ pub(super) fn test(chain: &mut Chain, config: &Config, mailbox: &Mailbox) -> Opt
 
 fn running(chain: &mut Chain, config: &Config, status: &Status) {
     let is = format!("pushmaild {} runs as process {}", status.version, status.pid);
-    if Path::new(&status.config) != config.path {
+    let own = env!("CARGO_PKG_VERSION");
+    if !is_same_file(Path::new(&status.config), &config.path) {
         chain.warning(
             "daemon",
             format!("{is}, with another configuration: `{}`", status.config),
             "give that one with `-c`, or start the daemon with this one",
+        );
+    } else if status.version != own {
+        chain.warning(
+            "daemon",
+            format!("{is}, and this is pushmaild {own}"),
+            "after an upgrade the daemon has to be restarted: `systemctl restart pushmaild`",
         );
     } else if let Some(trouble) = &status.map.trouble {
         chain.warning(
@@ -71,6 +87,14 @@ fn running(chain: &mut Chain, config: &Config, status: &Status) {
     } else {
         chain.good("daemon", is);
     }
+}
+
+/// The daemon may have been given a path by way of a link.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let real = |path| fs::canonicalize(path).ok();
+    // A path that is not text is not said as it is.
+    one.display().to_string() == other.display().to_string()
+        || real(one).is_some_and(|one| Some(one) == real(other))
 }
 
 fn watched(chain: &mut Chain, status: &Status, user: Option<&UserStatus>, mailbox: &Mailbox) {
@@ -86,7 +110,10 @@ fn watched(chain: &mut Chain, status: &Status, user: Option<&UserStatus>, mailbo
             chain.untested(LINK, "the map has no such user");
         };
     };
-    if let Some(maildir) = mailbox.maildir.as_ref().filter(|maildir| **maildir != *user.maildir) {
+    // What the daemon says is text, which a path need not be.
+    if let Some(maildir) =
+        mailbox.maildir.as_ref().filter(|maildir| maildir.to_string_lossy() != user.maildir)
+    {
         return chain.broken(
             LINK,
             format!("the daemon watches `{}`, and the map says `{}`", user.maildir, maildir.display()),
@@ -99,7 +126,9 @@ fn watched(chain: &mut Chain, status: &Status, user: Option<&UserStatus>, mailbo
         MailboxState::Missing | MailboxState::Trouble if !mailbox.is_readable => {
             chain.untested(LINK, "the daemon waits until the Maildir is as it should be");
         }
-        MailboxState::Watched => armed(chain, status, user),
+        MailboxState::Watched => {
+            armed(chain, status, user, mailbox.maildir.as_deref().unwrap_or(Path::new(&user.maildir)));
+        }
         MailboxState::Missing => chain.broken(
             LINK,
             "the daemon waits for the Maildir to be made",
@@ -118,15 +147,16 @@ fn watched(chain: &mut Chain, status: &Status, user: Option<&UserStatus>, mailbo
         MailboxState::Arming => {
             chain.warning(LINK, "the daemon is about to watch it", "ask again in a moment");
         }
+        MailboxState::Unknown => chain.untested(LINK, "the daemon is of another version"),
     }
 }
 
 /// Compares what is armed with what is on disk.
-fn armed(chain: &mut Chain, status: &Status, user: &UserStatus) {
+fn armed(chain: &mut Chain, status: &Status, user: &UserStatus, maildir: &Path) {
     const LINK: &str = "watched";
     let mut inodes = Vec::new();
     for part in &user.parts {
-        let directory = Path::new(&user.maildir).join(&part.name);
+        let directory = maildir.join(&part.name);
         let (Some(device), Some(inode)) = (part.device, part.inode) else { continue };
         match fs::symlink_metadata(&directory) {
             Ok(found) if (found.dev(), found.ino()) == (device, inode) => {
@@ -182,15 +212,22 @@ fn all_watched(chain: &mut Chain, status: &Status) {
     }
 }
 
-fn waiting(chain: &mut Chain, user: Option<&UserStatus>) {
+fn waiting(chain: &mut Chain, status: &Status, user: Option<&UserStatus>) {
     const LINK: &str = "waiting";
     let Some(user) = user else { return chain.untested(LINK, "the daemon does not know this user") };
-    if !user.waits_in.is_empty() {
+    let is_in_trouble = |name: &&String| {
+        status.sinks.iter().any(|sink| sink.name == **name && sink.state == SinkState::Trouble)
+    };
+    let stuck: Vec<&str> = user.waits_in.iter().filter(is_in_trouble).map(String::as_str).collect();
+    if !stuck.is_empty() {
         return chain.warning(
             LINK,
-            format!("a push waits in {}", user.waits_in.join(", ")),
+            format!("a push waits in {}", stuck.join(", ")),
             "it goes out as soon as the receiver takes it",
         );
+    }
+    if !user.waits_in.is_empty() {
+        return chain.good(LINK, format!("a push is on its way through {}", user.waits_in.join(", ")));
     }
     match &user.pending {
         Some(pending) => chain.good(
@@ -228,23 +265,42 @@ pub(super) fn last_push(chain: &mut Chain, daemon: Option<&Daemon>, user: Option
         .map(String::as_str)
         .chain(user.map(Username::as_str))
         .collect();
-    let recent = status.pushes.iter().find(|push| user.is_none() || names.contains(&&*push.user));
-    if let Some(push) = recent {
-        let answer = push.answer.as_ref().map_or_else(String::new, |answer| format!(": {answer}"));
-        let of = if user.is_none() { format!(" for {}", push.user) } else { String::new() };
-        let text =
-            format!("{}{of}, {} through {}, {}{answer}", push.time, push.kind, push.sink, push.outcome);
-        return match push.outcome.as_str() {
-            "delivered" => chain.good(LINK, text),
+    let of_user = |push: &&Push| user.is_none() || names.contains(&&*push.user);
+    // One through each sink: another one may have taken it.
+    let mut last: Vec<&Push> = Vec::new();
+    for push in status.pushes.iter().filter(of_user) {
+        if last.iter().all(|known| known.sink != push.sink) {
+            last.push(push);
+        }
+    }
+    if !last.is_empty() {
+        let texts: Vec<_> = last.iter().map(|push| tell(push, user.is_none())).collect();
+        let text = texts.join("; ");
+        let has = |outcome| last.iter().any(|push| push.outcome == outcome);
+        let hint = "the answer is the receiver's; the daemon's log has all of them";
+        return match (has("failed"), has("refused")) {
+            (false, false) => chain.good(LINK, text),
             // With another link broken this is what came of it.
             _ if !chain.is_whole() => chain.warning(LINK, text, "see the broken link"),
-            _ => chain.broken(LINK, text, "the answer is the receiver's; the daemon's log has all of them"),
+            (true, _) if user.is_some() => chain.broken(LINK, text, hint),
+            // A device that is gone is refused, and the user may have others; and one user is not everybody.
+            _ => chain.warning(LINK, text, hint),
         };
     }
     match answer.as_ref().and_then(|answer| answer.last_push.as_ref()) {
         Some(at) => chain.good(LINK, at.clone()),
-        None => chain.good(LINK, format!("none since the daemon started at {}", status.started)),
+        None if status.pushes.is_empty() => {
+            chain.good(LINK, format!("none since the daemon started at {}", status.started));
+        }
+        None => chain.good(LINK, format!("none among the last {} of all users", status.pushes.len())),
     }
+}
+
+fn tell(push: &Push, with_user: bool) -> String {
+    let Push { time, user, kind, sink, outcome, answer, .. } = push;
+    let of = if with_user { format!(" for {user}") } else { String::new() };
+    let answer = answer.as_ref().map_or_else(String::new, |answer| format!(": {answer}"));
+    format!("{time}{of}, {kind} through {sink}, {outcome}{answer}")
 }
 
 fn milliseconds(milliseconds: f64) -> String {

@@ -21,7 +21,10 @@ pub(super) fn test(chain: &mut Chain, config: &Config, mailbox: &Mailbox, topic:
     }
     let tested = SqliteStore::open_read_only(&registry.database).and_then(|mut store| match &mailbox.user {
         None => of_all(chain, &mut store),
-        Some(user) => of_user(chain, &mut store, mailbox, user.as_str(), topic),
+        Some(user) => {
+            let is_only_sink = config.push_notify.is_none() && config.exec.is_none();
+            of_user(chain, &mut store, mailbox, (user.as_str(), is_only_sink), topic)
+        }
     });
     if let Err(error) = tested {
         chain.broken(LINK, format!("the registry cannot be read: {error}"), error.hint());
@@ -51,27 +54,34 @@ fn of_user(
     chain: &mut Chain,
     store: &mut SqliteStore,
     mailbox: &Mailbox,
-    user: &str,
+    (user, is_only_sink): (&str, bool),
     topic: Option<&str>,
 ) -> Result<(), StoreError> {
-    let mut devices = Vec::new();
+    let (mut devices, mut opted_out) = (Vec::new(), None);
     for name in &mailbox.names {
         if store.is_opted_out(name)? {
-            chain.broken(
-                LINK,
-                format!("`{name}` wants no pushes"),
-                format!("`pushmaild devices opt-in {name}` takes the devices again"),
-            );
-            return Ok(());
+            opted_out = Some(name);
+        } else {
+            devices.extend(store.of_user(name)?);
         }
-        devices.extend(store.of_user(name)?);
     }
     if devices.is_empty() {
-        chain.broken(
-            LINK,
-            format!("`{user}` has no registered device"),
-            "a phone registers when its Mail connects: open Mail there, and see that Dovecot has the plugin and Fetch New Data is on Push",
-        );
+        let (message, hint) = match opted_out {
+            Some(name) => (
+                format!("`{name}` wants no pushes"),
+                format!("`pushmaild devices opt-in {name}` takes the devices again"),
+            ),
+            None => (
+                format!("`{user}` has no registered device"),
+                "a phone registers when its Mail connects: open Mail there, and see that Dovecot has the plugin and Fetch New Data is on Push"
+                    .to_owned(),
+            ),
+        };
+        // Whoever has no phone may be somebody whom the other sink is for.
+        match is_only_sink {
+            true => chain.broken(LINK, message, hint),
+            false => chain.warning(LINK, message, hint),
+        }
         return Ok(());
     }
     let (live, suspended): (Vec<&Registration>, Vec<_>) =

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     config::Config,
-    mailbox::{Username, listing::Listing},
+    mailbox::{
+        Username,
+        listing::{Listing, Notice},
+    },
 };
 
 /// Users that are named where there are many.
@@ -77,9 +80,15 @@ pub(super) fn test(chain: &mut Chain, config: &Config, user: Option<&Username>) 
 fn not_in_map(chain: &mut Chain, listing: &Listing, user: &Username) {
     // What a source said when it left the user out is the cause.
     let quoted = format!("`{user}`");
-    let folder = format!("/{user}`");
+    // Or of a folder that looks like the user's: `…/jo@example.org`, `…/example.org/jo/Maildir`.
+    let nested = user.as_str().split_once('@').map(|(local, domain)| format!("/{domain}/{local}"));
+    let folders: Vec<_> = [Some(format!("/{user}")), nested].into_iter().flatten().collect();
+    let is_of = |message: &str, folder: &String| {
+        ['`', '/'].iter().any(|end| message.contains(&format!("{folder}{end}")))
+    };
     let about = listing.notices.iter().find(|notice| {
-        notice.message.contains(&quoted) || notice.loses_pushes && notice.message.contains(&folder)
+        let Notice { message, loses_pushes, .. } = notice;
+        message.contains(&quoted) || *loses_pushes && folders.iter().any(|folder| is_of(message, folder))
     });
     if let Some(notice) = about {
         chain.broken("map", format!("{}: {}", notice.source, notice.message), notice.hint);

@@ -8,13 +8,25 @@ use crate::{
     unix_socket,
 };
 
+/// The configuration was changed.
+const RELOAD: &str = "the configuration has changed since the daemon read it: `systemctl reload pushmaild`";
+
 pub(super) fn test(chain: &mut Chain, config: &Config, daemon: Option<&Daemon>) {
     const LINK: &str = "socket";
     if let Some(sink) = &config.push_notify {
         let path = sink.socket.display();
         // The daemon's user may not be allowed what whoever asks here is.
         let of_daemon = status(daemon, "push-notify").and_then(|sink| sink.trouble.as_ref());
+        let target = status(daemon, "push-notify").map(|sink| &sink.target);
         match (unix_socket::probe(&sink.socket, sink.dialect.is_stream()), of_daemon) {
+            _ if is_without(daemon, "push-notify") => {
+                chain.broken(LINK, "the daemon runs without [push-notify]", RELOAD);
+            }
+            _ if target.is_some_and(|target| *target != path.to_string()) => chain.broken(
+                LINK,
+                format!("the daemon pushes through `{}` instead of `{path}`", target.map_or("", |target| target)),
+                RELOAD,
+            ),
             (Err(error), _) => chain.broken(
                 LINK,
                 format!("`{path}` cannot be reached: {error}"),
@@ -45,6 +57,7 @@ fn program(chain: &mut Chain, exec: &Exec, daemon: Option<&Daemon>) {
     let path = exec.command.program.display();
     let of_daemon = status(daemon, "exec");
     match (program::find(&exec.command.program), of_daemon.and_then(|sink| sink.trouble.as_ref())) {
+        _ if is_without(daemon, "exec") => chain.broken(LINK, "the daemon runs without [exec]", RELOAD),
         (Err(program::Unusable { message, hint }), _) => chain.broken(LINK, message, hint),
         (Ok(_), Some(trouble)) => chain.broken(
             LINK,
@@ -62,6 +75,11 @@ fn program(chain: &mut Chain, exec: &Exec, daemon: Option<&Daemon>) {
             }
         }
     }
+}
+
+/// Does the daemon run without this sink, which the configuration has by now?
+pub(super) fn is_without(daemon: Option<&Daemon>, name: &str) -> bool {
+    daemon.is_some_and(|daemon| !daemon.status.sinks.is_empty()) && status(daemon, name).is_none()
 }
 
 /// What the daemon says of one of its sinks, if that is trouble or not.

@@ -59,9 +59,10 @@ pub(super) fn run(config: &Path, json: bool, watch: bool) -> Exit {
                 let _ = table::write(status, terminal, &mut text);
                 show(&page(&text, terminal))
             }
-            // A restart of the daemon is what somebody may be watching for.
-            (Err(error @ AskError::NoDaemon { .. }), _) if terminal => {
-                let text = format!("{error}\nhint: {}\n", error.hint(socket));
+            // A restart of the daemon is what somebody may be watching for. What it said before is not left there as if it were so.
+            (Err(error), false) if terminal => {
+                // Two lines, of which nothing is cut.
+                let text = format!("\x1b[?7h{error}\nhint: {}\n", error.hint(socket));
                 show(&page(text.as_bytes(), terminal))
             }
             (Err(_), _) => Ok(()),
@@ -69,7 +70,7 @@ pub(super) fn run(config: &Path, json: bool, watch: bool) -> Exit {
         match (shown, answer) {
             // Whoever read it has seen enough.
             (Err(_), _) => return Exit::Good,
-            (Ok(()), Err(error)) if !terminal => return failed(error),
+            (Ok(()), Err(error)) if !terminal || json => return failed(error),
             _ => {}
         }
         #[expect(clippy::disallowed_methods, reason = "the clock is what it waits for")]
@@ -110,12 +111,13 @@ fn page(text: &[u8], terminal: bool) -> Vec<u8> {
         return [text, b"\n"].concat();
     }
     let height = terminal_height();
-    let mut page = b"\x1b[H".to_vec();
+    // A line that is too long is cut: if it went on in the next one, the page would not fit.
+    let mut page = b"\x1b[?7l\x1b[H".to_vec();
     for line in text.split_inclusive(|byte| *byte == b'\n').take(height.saturating_sub(1)) {
         page.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
         page.extend_from_slice(b"\x1b[K\r\n");
     }
-    page.extend_from_slice(b"\x1b[J");
+    page.extend_from_slice(b"\x1b[J\x1b[?7h");
     page
 }
 

@@ -6,9 +6,12 @@ use std::{
 };
 
 use super::super::output::{count, paint};
-use crate::control::{
-    status::{ApnsStatus, Push, SinkState, SinkStatus, Status},
-    words::{ago, duration},
+use crate::{
+    control::{
+        status::{ApnsStatus, Push, SinkState, SinkStatus, Status},
+        words::{ago, duration},
+    },
+    plain::plain,
 };
 
 const GREEN: &str = "32";
@@ -62,7 +65,11 @@ pub(super) fn write(status: &Status, colours: bool, out: &mut dyn Write) -> io::
         )?;
     }
     if let Some(trouble) = &status.map.trouble {
-        writeln!(out, "map        {}", paint(colours, RED, &format!("the old one stays: {trouble}")))?;
+        writeln!(
+            out,
+            "map        {}",
+            paint(colours, RED, &format!("the old one stays: {}", plain(trouble)))
+        )?;
     }
     let catching_up = match pending.catching_up {
         0 => String::new(),
@@ -86,7 +93,7 @@ pub(super) fn write(status: &Status, colours: bool, out: &mut dyn Write) -> io::
             _ => String::new(),
         };
         let trouble = match &registry.trouble {
-            Some(trouble) => paint(colours, RED, &format!("; {trouble}")),
+            Some(trouble) => paint(colours, RED, &format!("; {}", plain(trouble))),
             None => String::new(),
         };
         writeln!(out, "devices    {devices}{suspended}{trouble}")?;
@@ -107,6 +114,7 @@ fn write_sink(sink: &SinkStatus, now: &str, colours: bool, out: &mut dyn Write) 
         SinkState::Ok => paint(colours, GREEN, "ok"),
         SinkState::Busy => paint(colours, YELLOW, "busy"),
         SinkState::Trouble => paint(colours, RED, "trouble"),
+        SinkState::Unknown => paint(colours, YELLOW, "unknown"),
     };
     let mut line = format!("sink       {} {light}: {} pushed", sink.name, sink.delivered);
     for (number, what) in
@@ -116,12 +124,12 @@ fn write_sink(sink: &SinkStatus, now: &str, colours: bool, out: &mut dyn Write) 
             line += &format!(", {number} {what}");
         }
     }
-    writeln!(out, "{line}  {}", paint(colours, FAINT, &sink.target))?;
+    writeln!(out, "{line}  {}", paint(colours, FAINT, &plain(&sink.target)))?;
     if let Some(trouble) = &sink.trouble {
-        writeln!(out, "           {}", paint(colours, RED, trouble))?;
+        writeln!(out, "           {}", paint(colours, RED, &plain(trouble)))?;
     } else if let Some(error) = &sink.last_error {
         let ago = ago(&error.time, now).map_or_else(String::new, |ago| format!(" ({} ago)", duration(ago)));
-        writeln!(out, "           last error{ago}: {}", error.message)?;
+        writeln!(out, "           last error{ago}: {}", plain(&error.message))?;
     }
     Ok(())
 }
@@ -154,7 +162,7 @@ fn write_troubles(status: &Status, colours: bool, out: &mut dyn Write) -> io::Re
     }
     writeln!(out, "\nNOT WATCHED")?;
     for trouble in status.troubles.iter().take(TROUBLES) {
-        writeln!(out, "{}  {}", paint(colours, YELLOW, &trouble.user), trouble.reason)?;
+        writeln!(out, "{}  {}", paint(colours, YELLOW, &plain(&trouble.user)), plain(&trouble.reason))?;
     }
     let all = status.mailboxes.in_trouble + status.mailboxes.missing;
     match all.saturating_sub(TROUBLES) {
@@ -181,8 +189,9 @@ fn write_pushes(pushes: &[Push], now: &str, colours: bool, out: &mut dyn Write) 
             "delivered" => paint(colours, GREEN, "delivered"),
             other => paint(colours, RED, other),
         };
-        let answer = push.answer.as_ref().map_or_else(String::new, |answer| format!(": {answer}"));
-        let Push { user, kind, events, sink, .. } = push;
+        let answer = push.answer.as_ref().map_or_else(String::new, |answer| format!(": {}", plain(answer)));
+        let Push { kind, events, sink, .. } = push;
+        let user = plain(&push.user);
         writeln!(
             out,
             "{when:>8}  {user:width$}  {kind:8}  {took:>8}  {events:>6}  {sink:11}  {outcome}{answer}"

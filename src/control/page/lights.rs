@@ -85,6 +85,7 @@ fn sink_light(sink: &SinkStatus, now: &str, html: &mut Html) {
         SinkState::Ok => (Level::Good, "ok"),
         SinkState::Busy => (Level::Busy, "busy"),
         SinkState::Trouble => (Level::Trouble, "trouble"),
+        SinkState::Unknown => (Level::Busy, "unknown"),
     };
     let mut counts = format!("{} pushed", Grouped(sink.delivered));
     for (number, what) in

@@ -5,8 +5,8 @@
 //!    └ child.rs: one call, in bounded time
 //! ```
 //!
-//! Asking takes a while and does not happen with each reading of the sources. What was answered last is remembered, and stays when there is no
-//! answer.
+//! Asking takes a while, and minutes if Dovecot hangs, so it does not happen with each reading of the sources. What was answered last is
+//! remembered, and stays when there is no answer.
 
 pub mod answers;
 mod ask;
@@ -19,6 +19,7 @@ use std::{
     fs,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -49,15 +50,15 @@ pub struct Doveadm {
     pub refresh: Duration,
 }
 
-/// What Dovecot answered last.
-#[derive(Debug, Default)]
+/// What Dovecot answered last. A copy of it costs nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// What was asked.
     source: Option<Doveadm>,
-    answer: Option<Answer>,
+    answer: Option<Arc<Answer>>,
     asked: Option<Instant>,
-    /// Why there was no answer since then, the first time.
-    trouble: Option<DoveadmError>,
+    /// Why there was no answer since then.
+    trouble: Option<Arc<DoveadmError>>,
     runner: Runner,
 }
 
@@ -83,32 +84,36 @@ impl Memory {
         Some(self.asked? + wait)
     }
 
-    /// Asks Dovecot, if it is time or `anew`. The error is for those who remember nothing.
-    fn refresh(&mut self, source: &Doveadm, anew: bool) -> Result<(), DoveadmError> {
-        if self.source.as_ref() != Some(source) {
-            *self = Self { source: Some(source.clone()), runner: self.runner.clone(), ..Self::default() };
+    /// Has this Dovecot been asked?
+    #[must_use]
+    pub fn is_of(&self, source: &Doveadm) -> bool {
+        self.source.as_ref() == Some(source)
+    }
+
+    /// Asks Dovecot. Blocks, for minutes if it hangs.
+    pub fn ask(&mut self, source: &Doveadm) {
+        // How often it is asked has nothing to do with what it answered.
+        if self.source.as_ref().is_none_or(|known| known.command != source.command) {
+            *self = Self { runner: self.runner.clone(), ..Self::default() };
         }
-        if !anew && self.due().is_some_and(|due| Instant::now() < due) {
-            return Ok(());
-        }
+        self.source = Some(source.clone());
         let asked = ask::ask(&source.command, &self.runner);
         self.asked = Some(Instant::now());
         match asked {
             Ok(answers) => {
-                self.answer = Some(Answer::of(&answers, self.answer.take()));
+                self.answer = Some(Arc::new(Answer::of(&answers, self.answer.as_deref())));
                 if self.trouble.take().is_some() {
                     info!("doveadm answers again");
                 }
             }
-            Err(error) if self.answer.is_none() => return Err(error),
+            Err(error) if self.answer.is_none() => self.trouble = Some(Arc::new(error)),
             // The same text each time, so that it is said once.
-            Err(error) => _ = self.trouble.get_or_insert(error),
+            Err(error) => _ = self.trouble.get_or_insert_with(|| Arc::new(error)),
         }
-        Ok(())
     }
 }
 
-/// Lists Dovecot's users.
+/// Lists Dovecot's users, as it answered last. It is asked if it was not asked before, or if it is to be asked `anew`.
 ///
 /// # Errors
 /// If there is no answer, and was none before.
@@ -117,18 +122,23 @@ pub(super) fn list(
     memory: &mut Memory,
     anew: bool,
     builder: &mut Builder<'_>,
-) -> Result<(), DoveadmError> {
-    memory.refresh(source, anew)?;
-    if let Some(trouble) = &memory.trouble {
-        let message = format!("Dovecot's users stay as they were, for there is no new answer: {trouble}");
-        builder.notice(Notice {
+) -> Result<(), Arc<DoveadmError>> {
+    if anew || !memory.is_of(source) {
+        memory.ask(source);
+    }
+    let Memory { answer, trouble, .. } = &*memory;
+    match (answer, trouble) {
+        // Without its users the map would be another one.
+        (None, Some(trouble)) => return Err(Arc::clone(trouble)),
+        (_, None) => {}
+        (Some(_), Some(trouble)) => builder.notice(Notice {
             source: SourceKind::Doveadm,
-            message,
+            message: format!("Dovecot's users stay as they were, for there is no new answer: {trouble}"),
             hint: trouble.hint(),
             loses_pushes: false,
-        });
+        }),
     }
-    if let Some(answer) = &memory.answer {
+    if let Some(answer) = answer {
         answer.notices.iter().for_each(|notice| builder.notice(notice.clone()));
         for (user, inbox) in answer.inboxes() {
             add(&user, &inbox, builder);
@@ -157,7 +167,7 @@ fn add(user: &Username, inbox: &Inbox, builder: &mut Builder<'_>) {
 
 impl Answer {
     /// What the answers say. Whoever is listed and could not be looked up stays where he was.
-    fn of(answers: &ask::Answers, before: Option<Self>) -> Self {
+    fn of(answers: &ask::Answers, before: Option<&Self>) -> Self {
         let mut answer = Self::default();
         for wrong in &answers.wrong {
             answer.refuse(wrong.clone(), "a name has neither control characters nor wildcards", true);
@@ -172,7 +182,7 @@ impl Answer {
         }
         let is_unknown: HashSet<_> = unknown.iter().copied().collect();
         for (user, inbox) in
-            before.iter().flat_map(Self::inboxes).filter(|(user, _)| is_unknown.contains(user))
+            before.into_iter().flat_map(Self::inboxes).filter(|(user, _)| is_unknown.contains(user))
         {
             answer.remember(&user, &inbox);
         }

@@ -48,6 +48,8 @@ pub struct ExecSink {
     thread: thread::JoinHandle<()>,
     /// Mailboxes that are no more, until what waits for them is dropped: many at a time, for that goes through all that waits.
     gone: FxHashSet<MailboxId>,
+    /// Since when there are any.
+    gone_since: Option<Instant>,
 }
 
 impl ExecSink {
@@ -65,7 +67,7 @@ impl ExecSink {
             runtime.block_on(runner.run());
             runtime.shutdown_background();
         })?;
-        Ok(Self { config, queue, counters, stop, thread, gone: FxHashSet::default() })
+        Ok(Self { config, queue, counters, stop, thread, gone: FxHashSet::default(), gone_since: None })
     }
 
     /// Takes over a new configuration. Programs that run go on as they were started.
@@ -109,7 +111,7 @@ impl ExecSink {
 
     /// Drops what waits for mailboxes that are no more, before their numbers are others'.
     fn forget_gone(&mut self) {
-        if !self.gone.is_empty() {
+        if self.gone_since.take().is_some() {
             self.queue.forget(&self.gone);
             self.gone = FxHashSet::default();
         }
@@ -143,7 +145,7 @@ impl Sink for ExecSink {
     }
 
     fn due(&self) -> Option<Instant> {
-        (!self.gone.is_empty()).then(Instant::now)
+        self.gone_since
     }
 
     fn retry(&mut self, _map: &MailboxMap, _now: Instant, _sent: &mut dyn FnMut(&MailboxReady)) {
@@ -153,6 +155,7 @@ impl Sink for ExecSink {
     fn forget(&mut self, mailbox: MailboxId) {
         if !self.queue.is_empty() {
             self.gone.insert(mailbox);
+            self.gone_since.get_or_insert_with(Instant::now);
         }
     }
 
@@ -166,5 +169,35 @@ impl Sink for ExecSink {
             trouble: self.counters.trouble(),
             last_error: self.counters.last_error(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{command::Command, *};
+    use crate::{
+        classifier::Kind,
+        mailbox::{Username, source::SourceKind},
+    };
+
+    /// While something is due that is never done, the daemon does nothing but try.
+    #[test]
+    fn what_waits_for_a_mailbox_that_is_no_more_is_dropped_once() {
+        let command = Command { program: "/no/such/program".into(), arguments: Vec::new() };
+        let config = Exec { command, concurrency: 1, timeout: Duration::from_secs(1) };
+        let mut sink = ExecSink::start(&config, &Arc::default()).expect("a thread");
+        let (mut map, since) = (MailboxMap::default(), Instant::now());
+        let jo = Username::new("jo").expect("a name");
+        let mailbox = map.insert(Path::new("/mail/jo"), &jo, SourceKind::Users).expect("a new mailbox");
+        sink.offer(&MailboxReady { mailbox, kind: Kind::Change, since, events: 1 }, &map, since);
+        assert_eq!(sink.due(), None);
+        sink.forget(mailbox);
+        let now = Instant::now();
+        assert!(sink.due().is_some_and(|due| due <= now));
+        sink.retry(&map, now, &mut |_| {});
+        assert_eq!(sink.due(), None);
+        sink.join();
     }
 }

@@ -5,6 +5,7 @@ mod http;
 mod watch;
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use serde_json::Value;
@@ -218,4 +219,49 @@ fn a_socket_that_is_taken_ends_the_start() {
     let mut daemon = site.launch(&site.config()).spawn();
     assert_eq!(daemon.wait_exit(crate::support::PATIENCE).code(), Some(1));
     assert!(daemon.log().contains("`socket` of [control]") && daemon.log().contains("is no socket"));
+}
+
+/// The number of a mailbox that is gone is given to another one.
+#[test]
+fn a_new_mailbox_has_not_the_pushes_of_one_that_is_gone() {
+    let site = Site::new();
+    let (jesse, jo) = (site.maildir(JESSE), site.maildir(JO));
+    let map = site.path("users");
+    let write = |name: &str, maildir: &crate::support::Maildir| {
+        fs::write(site.path("new"), format!("{name}: {}\n", maildir.root().display()))
+            .expect("it can be written");
+        fs::rename(site.path("new"), &map).expect("it can be renamed");
+    };
+    write(JESSE, &jesse);
+    let receiver = site.receiver();
+    let config = site.config().set("mailboxes.map-file", "users").unset("mailboxes.mail-location");
+    let daemon = site.start(&config);
+    jesse.deliver();
+    receiver.expect(JESSE);
+    assert!(user(&json(&config), JESSE)["last_push"].is_string());
+    let mark = daemon.log_mark();
+    fs::write(&map, "# nobody\n").expect("it can be written");
+    daemon.wait_log_since(mark, "1 removed");
+    write(JO, &jo);
+    let status = eventually("the new one is watched", || {
+        let status = json(&config);
+        (status["mailboxes"]["watched"] == 1 && status["users"][0]["users"][0] == JO).then_some(status)
+    });
+    assert_eq!(user(&status, JO)["last_push"], Value::Null);
+}
+
+#[test]
+fn a_daemon_that_ends_before_it_answers() {
+    let site = Site::new();
+    let config = site.config();
+    config.write();
+    let socket = std::os::unix::net::UnixListener::bind(site.path("control.sock")).expect("a socket");
+    let ends = std::thread::spawn(move || {
+        let (mut client, _) = socket.accept().expect("a client");
+        client.read_exact(&mut [0; b"status\n".len()]).expect("a question");
+    });
+    let run = status(&config, &[]);
+    ends.join().expect("it ends");
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("the daemon ended before it answered"), "{run:?}");
 }

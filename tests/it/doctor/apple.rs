@@ -170,3 +170,28 @@ fn a_mailbox_that_is_watched_only_with_a_device() {
         links.iter().filter(|(_, state)| state == "broken").map(|(link, _)| &**link).collect();
     assert_eq!(broken, ["watched", "devices"], "{}", run.stdout);
 }
+
+#[test]
+fn a_device_under_another_name_counts_although_one_wants_no_pushes() {
+    let mut chain = Chain::new();
+    let maildir = chain.site.maildir_path(JESSE);
+    chain.config = chain.config.set_raw("mailboxes.users", &format!("{{ alias = {maildir:?} }}"));
+    chain.register(TOPIC);
+    let file = chain.config.path().to_str().expect("the path is text");
+    assert_eq!(pushmaild(["devices", "opt-out", "-c", file, "alias"]).code, 0);
+    let _daemon = chain.start();
+    assert_healthy(&chain.config, &[JESSE]);
+    assert!(assert_healthy(&chain.config, &["alias"]).contains("1 device"));
+}
+
+#[test]
+fn whoever_has_no_phone_is_pushed_to_through_the_other_sink() {
+    let mut chain = Chain::new();
+    let _receiver = chain.site.receiver();
+    let socket = chain.site.socket();
+    chain.config = chain.config.set("push-notify.socket", &socket.to_string_lossy());
+    let _daemon = chain.start();
+    let (run, links) = links(&chain.config, &[JESSE]);
+    assert!(links.contains(&("devices".to_owned(), "warning".to_owned())), "{}", run.stdout);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+}

@@ -1,7 +1,7 @@
 //! Chains that end at the push_notify socket.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::{ffi::OsStrExt, fs::symlink};
 
 use super::{JESSE, JO, assert_cause, assert_healthy, doctor, links};
 use crate::support::{Maildir, Site, pushmaild_in};
@@ -176,4 +176,54 @@ fn a_new_that_is_a_link() {
     let config = site.config();
     let _daemon = site.start(&config);
     assert_cause(&config, JESSE, "Maildir", "cannot be watched", "is a symbolic link");
+}
+
+/// Whoever owns the folder chooses where a link in it leads.
+#[test]
+fn nothing_that_others_chose_reaches_the_terminal() {
+    let site = Site::new();
+    site.maildir(JESSE);
+    symlink("/\x1b]0;owned\x07\x1b[2J\u{9b}31m", site.path("vmail/example.org/jo"))
+        .expect("a link can be made");
+    let _receiver = site.receiver();
+    let config = site.config();
+    let daemon = site.start(&config);
+    let file = config.path().to_str().expect("the path is text");
+    let shown =
+        [doctor(&config, &[]), doctor(&config, &[JO]), crate::support::pushmaild(["users", "-c", file])];
+    for run in shown {
+        let text = format!("{}{}", run.stdout, run.stderr);
+        assert!(text.contains("]0;owned") && !text.contains(['\x1b', '\x07', '\u{9b}']), "{text:?}");
+    }
+    let log = daemon.log();
+    assert!(log.contains("]0;owned") && !log.contains(['\x1b', '\x07', '\u{9b}']), "{log:?}");
+}
+
+#[test]
+fn a_path_that_is_no_text() {
+    let site = Site::new();
+    let partition = site.path(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    let guid = "0C69E1E7-6DC7-41B1-AD12-1C596AC7EBC8";
+    Maildir::create(partition.join(guid));
+    fs::create_dir(partition.join("users")).expect("a folder can be made");
+    symlink(format!("../{guid}"), partition.join("users/jesse")).expect("a link can be made");
+    let map = [b"default:", partition.as_os_str().as_bytes(), b"\n"].concat();
+    fs::write(site.path("partition_map.conf"), map).expect("it can be written");
+    let _receiver = site.receiver();
+    let config = site.config().unset("mailboxes.mail-location");
+    let config = config.set("mailboxes.os-x-server", "partition_map.conf");
+    let _daemon = site.start(&config);
+    assert_healthy(&config, &["jesse"]);
+}
+
+#[test]
+fn a_configuration_that_is_named_by_way_of_a_link() {
+    let site = Site::new();
+    site.maildir(JESSE);
+    let _receiver = site.receiver();
+    let config = site.config();
+    let _daemon = site.start(&config);
+    symlink(site.dir(), site.path("link")).expect("a link can be made");
+    let name = config.path().file_name().expect("it has a name");
+    assert_healthy(&config.clone().at(site.path("link").join(name)), &[JESSE]);
 }

@@ -50,3 +50,34 @@ fn a_program_that_is_gone() {
     fs::remove_file(site.path("on-mail")).expect("it is there");
     assert_cause(&config, JESSE, "program", "cannot be run", "does not exist");
 }
+
+#[test]
+fn a_program_that_still_runs_is_no_fault() {
+    let (site, config) =
+        site_with("dir=$(dirname \"$0\"); touch \"$dir/ran\"; while [ -d \"$dir\" ]; do sleep 0.02; done");
+    let _daemon = site.start(&config);
+    site.maildir(JESSE).deliver();
+    eventually("the program runs", || site.path("ran").exists().then_some(()));
+    assert!(assert_healthy(&config, &[JESSE]).contains("a push is on its way through exec"));
+}
+
+#[test]
+fn a_daemon_that_has_not_been_told_of_the_sink() {
+    let (site, config) = site_with("true");
+    let without = site.config();
+    let _receiver = site.receiver();
+    let mut daemon = site.start(&without);
+    let socket = site.socket();
+    let both = config.set("push-notify.socket", &socket.to_string_lossy());
+    both.write();
+    assert_cause(&both, JESSE, "program", "the daemon runs without [exec]", "systemctl reload pushmaild");
+    daemon.reload();
+    assert_healthy(&both, &[JESSE]);
+
+    let elsewhere = both.set("push-notify.socket", "elsewhere");
+    elsewhere.write();
+    let _other = crate::support::Receiver::bind(site.path("elsewhere"));
+    assert_cause(&elsewhere, JESSE, "socket", "the daemon pushes through", "systemctl reload pushmaild");
+    daemon.reload();
+    assert_healthy(&elsewhere, &[JESSE]);
+}

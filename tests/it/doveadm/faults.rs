@@ -135,3 +135,79 @@ fn wrong_answers_later() {
     let log = daemon.stop();
     assert_eq!(log.matches("Dovecot's users stay as they were").count(), 1, "{log}");
 }
+
+/// Without an answer that could stay, the map stays: a reading that does not ask must not take silence for nobody.
+#[test]
+fn another_doveadm_that_does_not_answer() {
+    let site = Site::new();
+    let (jesse, jo) = (Maildir::create(site.path("jesse")), Maildir::create(site.path("jo")));
+    let command = script(&site, &format!("MAIL=maildir:{}\n{GOOD}", jesse.root().display()));
+    let map = site.path("users");
+    fs::write(&map, "# nobody\n").expect("a file can be written");
+    let receiver = site.receiver();
+    let mut daemon = site.start(&config(&site, &command).set("mailboxes.map-file", "users"));
+    config(&site, &site.path("nowhere")).set("mailboxes.map-file", "users").write();
+    daemon.reload();
+    let mark = daemon.log_mark();
+    fs::write(&map, format!("jo: {}\n", jo.root().display())).expect("a file can be written");
+    daemon.wait_log_since(mark, "the old one stays");
+    jesse.deliver();
+    receiver.expect("jesse");
+    config(&site, &command).set("mailboxes.map-file", "users").write();
+    daemon.reload();
+    jo.deliver();
+    receiver.expect("jo");
+    let log = daemon.stop();
+    assert!(!log.contains("1 removed"), "{log}");
+}
+
+/// What Dovecot said stays also when no more was changed than how often it is asked.
+#[test]
+fn another_refresh_while_dovecot_is_away() {
+    let site = Site::new();
+    let jesse = Maildir::create(site.path("jesse"));
+    let command = script(&site, &format!("MAIL=maildir:{}\n{GOOD}", jesse.root().display()));
+    let receiver = site.receiver();
+    let mut daemon = site.start(&config(&site, &command));
+    script(&site, "exit 75");
+    let seldom = format!("{{ command = {:?}, refresh = \"2h\" }}", command);
+    config(&site, &command).set_raw("mailboxes.doveadm", &seldom).write();
+    daemon.reload();
+    daemon.wait_log("Dovecot's users stay as they were");
+    jesse.deliver();
+    receiver.expect("jesse");
+    daemon.stop();
+}
+
+/// While Dovecot is asked again and does not answer, other sources are read.
+#[test]
+fn a_map_file_that_changes_while_doveadm_hangs() {
+    let site = Site::new();
+    let (jesse, jo) = (Maildir::create(site.path("jesse")), Maildir::create(site.path("jo")));
+    let good = format!("MAIL=maildir:{}\n{GOOD}", jesse.root().display());
+    let command = script(&site, &good);
+    let map = site.path("users");
+    fs::write(&map, "# nobody\n").expect("a file can be written");
+    let receiver = site.receiver();
+    let often = format!("{{ command = {:?}, refresh = \"5s\" }}", command);
+    let config =
+        config(&site, &command).set_raw("mailboxes.doveadm", &often).set("mailboxes.map-file", "users");
+    let daemon = site.start(&config);
+    let (hangs, go) = (site.path("hangs"), site.path("go"));
+    let wait = format!(
+        "touch {}; while [ ! -e {} ] && [ -d {} ]; do sleep 0.05; done",
+        hangs.display(),
+        go.display(),
+        site.dir().display()
+    );
+    script(&site, &format!("{wait}\n{good}"));
+    eventually("doveadm hangs", || hangs.exists().then_some(()));
+    fs::write(&map, format!("jo: {}\n", jo.root().display())).expect("a file can be written");
+    daemon.wait_log("1 added");
+    jo.deliver();
+    receiver.expect("jo");
+    jesse.deliver();
+    receiver.expect("jesse");
+    fs::write(&go, "").expect("a file can be written");
+    daemon.stop();
+}
