@@ -12,7 +12,13 @@ use crate::{
 
 /// Makes iPhones look at their mail: for new mail, and when mail is read, flagged or deleted elsewhere.
 #[derive(Debug, Parser)]
-#[command(name = "pushmaild", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "pushmaild",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "`check` before the start, `status` while it runs, `doctor USER` when somebody gets no push."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

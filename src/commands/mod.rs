@@ -4,6 +4,7 @@ mod apple;
 mod check;
 mod devices;
 mod doctor;
+mod fold;
 mod listen;
 mod output;
 mod push;

@@ -7,6 +7,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::fold::fold;
 use crate::exit_code::Exit;
 
 /// Says what went wrong and what to do, on stderr.
@@ -38,6 +39,31 @@ pub(super) fn write(exit: Exit, writer: impl FnOnce(&mut dyn Write) -> io::Resul
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
         Err(error) => failure(Exit::Failed, format_args!("cannot write the output: {error}"), ""),
     }
+}
+
+/// Writes with a function what people read: on a terminal, long lines are folded.
+pub(super) fn write_folded(exit: Exit, writer: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Exit {
+    write(exit, |out| match terminal_size() {
+        None => writer(out),
+        Some((width, _)) => {
+            let mut text = Vec::new();
+            writer(&mut text)?;
+            out.write_all(fold(&String::from_utf8_lossy(&text), width).as_bytes())
+        }
+    })
+}
+
+/// Columns and rows of the terminal, if standard output is one.
+pub(super) fn terminal_size() -> Option<(usize, usize)> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    let or = |size: u16, usual| if size < 2 { usual } else { size.into() };
+    // A terminal that does not know its size says 0.
+    Some(
+        rustix::termios::tcgetwinsize(io::stdout())
+            .map_or((80, 24), |size| (or(size.ws_col, 80), or(size.ws_row, 24))),
+    )
 }
 
 /// Writes one JSON document.

@@ -25,6 +25,14 @@ pub enum AskError {
         /// Why.
         error: io::Error,
     },
+    /// The socket is for others.
+    #[error("this user may not ask the daemon: `{socket}`: {error}")]
+    NotAllowed {
+        /// Its path.
+        socket: String,
+        /// Why.
+        error: io::Error,
+    },
     /// The daemon does not want to.
     #[error("the daemon does not answer: {0}")]
     Refused(String),
@@ -39,7 +47,7 @@ pub enum AskError {
 impl AskError {
     /// What to do about it.
     #[must_use]
-    pub fn hint(&self, socket: &Path) -> String {
+    pub fn hint(&self) -> String {
         match self {
             Self::NoDaemon { error, .. } => match error.kind() {
                 io::ErrorKind::NotFound => {
@@ -48,17 +56,15 @@ impl AskError {
                 io::ErrorKind::ConnectionRefused => {
                     "the daemon has ended without removing its socket; start it again, and see its log".to_owned()
                 }
-                io::ErrorKind::PermissionDenied => format!(
-                    "ask as root, or as a member of the socket's group; {}",
-                    crate::path_access::hint(socket, error)
-                ),
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                     "the daemon is there and does not answer: it hangs, or was stopped".to_owned()
                 }
                 _ => "see the error above".to_owned(),
             },
             Self::Ended => "it was stopped just now, or ended; ask again, or see its log".to_owned(),
-            Self::Refused(_) => "ask as root, or as a member of the socket's group".to_owned(),
+            Self::NotAllowed { .. } | Self::Refused(_) => {
+                "ask as root, or as a member of the socket's group, which is `pushmaild` unless `[control] group` says otherwise".to_owned()
+            }
             Self::Unreadable(_) => "is the daemon of the same version as this command? Restart it after an upgrade".to_owned(),
         }
     }
@@ -94,5 +100,11 @@ fn ask_for_text(socket: &Path, question: &str) -> Result<Vec<u8>, AskError> {
         stream.read_to_end(&mut text)?;
         Ok(text)
     };
-    asked().map_err(|error| AskError::NoDaemon { socket: socket.display().to_string(), error })
+    asked().map_err(|error: io::Error| {
+        let socket = socket.display().to_string();
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => AskError::NotAllowed { socket, error },
+            _ => AskError::NoDaemon { socket, error },
+        }
+    })
 }

@@ -265,10 +265,15 @@ pub fn hint(path: &Path, dialect: Dialect, error: &io::Error) -> String {
             "the socket is there, but nobody listens: is the push daemon running?".to_owned()
         }
         io::ErrorKind::PermissionDenied => {
-            format!(
-                "the daemon's user must be able to write to the socket and to enter its folder; {}",
-                crate::path_access::hint(path, error)
-            )
+            let folder = crate::path_access::blocking_component(path);
+            let hint = match folder {
+                Some(_) => crate::path_access::hint(path, error),
+                None => {
+                    "put it into the socket's group: `SupplementaryGroups=`, by `systemctl edit pushmaild`"
+                        .to_owned()
+                }
+            };
+            format!("the daemon's user must be able to write to the socket and to enter its folder; {hint}")
         }
         io::ErrorKind::WouldBlock => "the receiver does not read: is the push daemon hanging?".to_owned(),
         _ if error.raw_os_error() == Some(libc::EPROTOTYPE) => {

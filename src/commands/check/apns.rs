@@ -25,7 +25,8 @@ use crate::{
 
 /// From here on the end of a certificate is worth a word: days.
 const SOON: u64 = 30;
-
+/// The unit's folder for sockets, which is there while the daemon runs.
+const RUNTIME_DIRECTORY: &str = "/run/pushmaild";
 /// What the topics of iOS Mail begin with.
 const MAIL_TOPICS: [&str; 2] = ["com.apple.mobilemail.", "com.apple.mail.XServer."];
 
@@ -155,7 +156,7 @@ impl Report {
         }
         // The service has a runtime directory, which whoever asks here has not.
         let beside = spill_path(&registry.database);
-        let of_service = Path::new("/run/pushmaild").join(beside.file_name().unwrap_or_default());
+        let of_service = Path::new(RUNTIME_DIRECTORY).join(beside.file_name().unwrap_or_default());
         for spill in [beside, of_service] {
             let Ok(text) = fs::read_to_string(&spill) else { continue };
             let lines = text.lines().count();
@@ -239,8 +240,8 @@ impl Report {
 
     pub(super) fn write_apns(&self, out: &mut dyn io::Write) -> io::Result<()> {
         if let Some(apns) = &self.apns {
-            let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-            write!(out, "sink           apns: {}, topic {}", or_none(&apns.subject), or_none(&apns.topic))?;
+            let subject = apns.subject.as_deref().unwrap_or("no credential");
+            write!(out, "sink           apns: {subject}, topic {}", apns.topic.as_deref().unwrap_or("none"))?;
             if let Some(environment) = &apns.environment {
                 write!(out, ", {environment} at {}", apns.endpoint)?;
             }
@@ -249,6 +250,10 @@ impl Report {
                 None => writeln!(out)?,
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn write_registry(&self, out: &mut dyn io::Write) -> io::Result<()> {
         if let Some(RegistryReport { database, registrations, users, suspended, records }) = &self.registry {
             let devices = count(*registrations, "device");
             write!(out, "registry       {database}: {devices} of {}", count(*users, "user"))?;
@@ -303,6 +308,10 @@ impl Report {
             ),
             _ => {
                 let folder = path.parent().unwrap_or(Path::new("/"));
+                if folder == Path::new(RUNTIME_DIRECTORY) && !folder.exists() {
+                    // The unit makes it at the start, and takes it away at the end.
+                    return;
+                }
                 if let Err(error) = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK) {
                     self.problem(
                         format!("`{}` cannot be made: {error}", path.display()),

@@ -126,7 +126,7 @@ pub(super) fn run(path: &Path, json: bool) -> Exit {
     if json {
         return output::json(exit, &report);
     }
-    output::write(exit, |out| report.write(out))
+    output::write_folded(exit, |out| report.write(out))
 }
 
 impl Report {
@@ -348,6 +348,7 @@ impl Report {
         }
         self.write_apns(out)?;
         self.write_exec(out)?;
+        self.write_registry(out)?;
         if self.running {
             writeln!(out, "daemon         running with this configuration")?;
         }

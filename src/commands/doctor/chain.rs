@@ -75,6 +75,13 @@ impl Chain {
         self.add(link, State::Untested, message, None);
     }
 
+    /// The last link is as it is because of another one that is broken: it is told, and not counted as a cause.
+    pub(super) fn last_is_a_consequence(&mut self) {
+        if let Some(link) = self.links.last_mut().filter(|link| link.state == State::Broken) {
+            (link.state, link.hint) = (State::Untested, None);
+        }
+    }
+
     fn add(&mut self, link: &'static str, state: State, message: impl Into<String>, hint: Option<String>) {
         self.links.push(Link { link, state, message: message.into(), hint });
     }

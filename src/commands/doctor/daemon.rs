@@ -29,7 +29,7 @@ pub(super) fn test(chain: &mut Chain, config: &Config, mailbox: &Mailbox) -> Opt
     let status = match status {
         Ok(status) => status,
         Err(error) => {
-            chain.broken("daemon", error.to_string(), error.hint(socket));
+            chain.broken("daemon", error.to_string(), error.hint());
             chain.untested("watched", "only the daemon knows");
             chain.untested("waiting", "only the daemon knows");
             return None;
@@ -47,11 +47,14 @@ pub(super) fn test(chain: &mut Chain, config: &Config, mailbox: &Mailbox) -> Opt
             match answer {
                 Ok(answer) => {
                     watched(chain, &status, answer.as_ref(), mailbox);
+                    if !mailbox.is_readable {
+                        chain.last_is_a_consequence();
+                    }
                     waiting(chain, &status, answer.as_ref());
                     answer
                 }
                 Err(error) => {
-                    chain.broken("watched", error.to_string(), error.hint(socket));
+                    chain.broken("watched", error.to_string(), error.hint());
                     chain.untested("waiting", "only the daemon knows");
                     None
                 }
@@ -122,10 +125,6 @@ fn watched(chain: &mut Chain, status: &Status, user: Option<&UserStatus>, mailbo
     }
     let reason = || user.reason.clone().unwrap_or_default();
     match user.state {
-        // One cause is enough.
-        MailboxState::Missing | MailboxState::Trouble if !mailbox.is_readable => {
-            chain.untested(LINK, "the daemon waits until the Maildir is as it should be");
-        }
         MailboxState::Watched => {
             armed(chain, status, user, mailbox.maildir.as_deref().unwrap_or(Path::new(&user.maildir)));
         }

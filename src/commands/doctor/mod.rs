@@ -41,5 +41,5 @@ pub(super) fn run(config: &Path, user: Option<&Username>, json: bool) -> Exit {
     if json {
         return output::json(exit, &chain);
     }
-    output::write(exit, |out| chain.write(std::io::stdout().is_terminal(), out))
+    output::write_folded(exit, |out| chain.write(std::io::stdout().is_terminal(), out))
 }

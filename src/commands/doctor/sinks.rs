@@ -35,7 +35,8 @@ pub(super) fn test(chain: &mut Chain, config: &Config, daemon: Option<&Daemon>) 
             (Ok(()), Some(trouble)) => chain.broken(
                 LINK,
                 format!("somebody listens at `{path}`, and the daemon cannot send: {trouble}"),
-                "the daemon runs as another user than you: that user has to be able to write to the socket and to enter its folder",
+                "the daemon runs as another user than you, who has to be able to write to the socket and to enter its folder: \
+                 `SupplementaryGroups=` with the socket's group, by `systemctl edit pushmaild`",
             ),
             (Ok(()), None) => chain.good(LINK, format!("somebody listens at `{path}`")),
         }

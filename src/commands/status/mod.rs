@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::{load, output};
+use super::{fold::fold, load, output};
 use crate::{
     control::{
         client::{AskError, ask},
@@ -29,7 +29,7 @@ pub(super) fn run(config: &Path, json: bool, watch: bool) -> Exit {
         Err(exit) => return exit,
     };
     let socket = &config.control.socket;
-    let failed = |error: AskError| output::failure(Exit::Failed, &error, error.hint(socket));
+    let failed = |error: AskError| output::failure(Exit::Failed, &error, error.hint());
     if !watch {
         let status: Status = match ask(socket, "status") {
             Ok(status) => status,
@@ -37,7 +37,7 @@ pub(super) fn run(config: &Path, json: bool, watch: bool) -> Exit {
         };
         let exit = exit(&status);
         if !json {
-            return output::write(exit, |out| table::write(&status, io::stdout().is_terminal(), out));
+            return output::write_folded(exit, |out| table::write(&status, io::stdout().is_terminal(), out));
         }
         let users: Vec<UserStatus> = match ask(socket, "users") {
             Ok(users) => users,
@@ -57,20 +57,21 @@ pub(super) fn run(config: &Path, json: bool, watch: bool) -> Exit {
             (Ok(status), false) => {
                 let mut text = Vec::new();
                 let _ = table::write(status, terminal, &mut text);
-                show(&page(&text, terminal))
+                show(&page(&text))
             }
             // A restart of the daemon is what somebody may be watching for. What it said before is not left there as if it were so.
             (Err(error), false) if terminal => {
-                // Two lines, of which nothing is cut.
-                let text = format!("\x1b[?7h{error}\nhint: {}\n", error.hint(socket));
-                show(&page(text.as_bytes(), terminal))
+                let text = format!("{error}\nhint: {}\n", error.hint());
+                show(&page(text.as_bytes()))
             }
             (Err(_), _) => Ok(()),
         };
         match (shown, answer) {
             // Whoever read it has seen enough.
             (Err(_), _) => return Exit::Good,
-            (Ok(()), Err(error)) if !terminal || json => return failed(error),
+            (Ok(()), Err(error)) if !terminal || json || matches!(error, AskError::NotAllowed { .. }) => {
+                return failed(error);
+            }
             _ => {}
         }
         #[expect(clippy::disallowed_methods, reason = "the clock is what it waits for")]
@@ -80,11 +81,14 @@ pub(super) fn run(config: &Path, json: bool, watch: bool) -> Exit {
 
 /// Something that loses pushes makes it fail, for scripts.
 fn exit(status: &Status) -> Exit {
-    let is_bad = status.sinks.iter().any(|sink| sink.state == SinkState::Trouble)
+    if is_in_trouble(status) { Exit::Failed } else { Exit::Good }
+}
+
+fn is_in_trouble(status: &Status) -> bool {
+    status.sinks.iter().any(|sink| sink.state == SinkState::Trouble)
         || status.mailboxes.in_trouble > 0
         || status.map.trouble.is_some()
-        || status.registry.as_ref().is_some_and(|registry| registry.trouble.is_some());
-    if is_bad { Exit::Failed } else { Exit::Good }
+        || status.registry.as_ref().is_some_and(|registry| registry.trouble.is_some())
 }
 
 /// The status as one JSON object; with the users, if there are to be any.
@@ -106,23 +110,15 @@ fn show(text: &[u8]) -> io::Result<()> {
 }
 
 /// A text in the place of the one before. Each line is cleared as it is written, and what is left below afterwards: nothing flickers.
-fn page(text: &[u8], terminal: bool) -> Vec<u8> {
-    if !terminal {
-        return [text, b"\n"].concat();
-    }
-    let height = terminal_height();
-    // A line that is too long is cut: if it went on in the next one, the page would not fit.
-    let mut page = b"\x1b[?7l\x1b[H".to_vec();
-    for line in text.split_inclusive(|byte| *byte == b'\n').take(height.saturating_sub(1)) {
-        page.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+fn page(text: &[u8]) -> Vec<u8> {
+    let Some((width, height)) = output::terminal_size() else { return [text, b"\n"].concat() };
+    // A line that is as wide as the terminal would lose its last letter when the rest of it is cleared.
+    let text = fold(&String::from_utf8_lossy(text), width - 1);
+    let mut page = b"\x1b[H".to_vec();
+    for line in text.lines().take(height - 1) {
+        page.extend_from_slice(line.as_bytes());
         page.extend_from_slice(b"\x1b[K\r\n");
     }
-    page.extend_from_slice(b"\x1b[J\x1b[?7h");
+    page.extend_from_slice(b"\x1b[J");
     page
-}
-
-fn terminal_height() -> usize {
-    // A terminal that does not know its size says 0.
-    let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_row);
-    if rows < 2 { 24 } else { rows.into() }
 }

@@ -54,8 +54,10 @@ pub(super) fn write(status: &Status, colours: bool, out: &mut dyn Write) -> io::
     };
     writeln!(
         out,
-        "watches    {} of {}{limit}{polled}; {} events",
-        watch.watches, watch.backend, watch.events
+        "watches    {} of {}{limit}{polled}; {}",
+        watch.watches,
+        watch.backend,
+        number(watch.events, "event")
     )?;
     if watch.overflows > 0 {
         writeln!(
@@ -103,7 +105,10 @@ pub(super) fn write(status: &Status, colours: bool, out: &mut dyn Write) -> io::
             0 => String::new(),
             _ => format!(", {} refused, {} failed", listener.refused, listener.failed),
         };
-        writeln!(out, "listening  {}: {} requests{bad}", listener.name, listener.taken)?;
+        writeln!(out, "listening  {}: {}{bad}", listener.name, number(listener.taken, "request"))?;
+    }
+    if super::is_in_trouble(status) {
+        writeln!(out, "trouble    `pushmaild doctor` says what is broken, and what to do")?;
     }
     write_troubles(status, colours, out)?;
     write_pushes(&status.pushes, &status.time, colours, out)
@@ -141,12 +146,14 @@ fn write_apns(apns: &ApnsStatus, colours: bool, out: &mut dyn Write) -> io::Resu
         None => String::new(),
         Some(days) if days < 0 => paint(colours, RED, ", the certificate has ended"),
         Some(days) if days <= SOON => {
-            paint(colours, YELLOW, &format!(", the certificate ends in {days} days"))
+            let days = number(days.unsigned_abs(), "day");
+            paint(colours, YELLOW, &format!(", the certificate ends in {days}"))
         }
         Some(days) => format!(", the certificate is good for {days} days"),
     };
     let other = match apns.other_topic {
         0 => String::new(),
+        1 => "; 1 push waits for a phone with another topic to come back".to_owned(),
         pushes => format!("; {pushes} pushes wait for phones with another topic to come back"),
     };
     writeln!(
@@ -198,6 +205,10 @@ fn write_pushes(pushes: &[Push], now: &str, colours: bool, out: &mut dyn Write) 
         )?;
     }
     Ok(())
+}
+
+fn number(number: u64, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
 
 fn times(number: u64) -> String {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use super::{keys, with_config, with_config_in};
 use crate::support::{Run, Site, bound_by_modes};
@@ -18,6 +19,29 @@ fn assert_problem(run: &Run, problem: &str, hint: &str) {
     let next = lines.next().and_then(|line| line.strip_prefix("hint: "));
     assert!(next.is_some_and(|next| next.contains(hint)), "no hint: {hint}: {run:?}");
     assert!(run.stdout.ends_with("\nnot good\n"), "{run:?}");
+}
+
+#[test]
+fn on_a_terminal_long_lines_are_folded_below_their_column() {
+    let site = Site::new();
+    site.maildir(JESSE);
+    let config = site.config();
+    config.write();
+    // script(1) gives it a terminal.
+    let command = format!(
+        "stty rows 24 cols 60; {} check -c {}",
+        env!("CARGO_BIN_EXE_pushmaild"),
+        config.path().display()
+    );
+    let output = Command::new("script").args(["-qec", &command, "/dev/null"]).env("NO_COLOR", "1").output();
+    let text = String::from_utf8(output.expect("script can be started").stdout).expect("it is text");
+    assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+    let folded = text.lines().skip_while(|line| !line.starts_with("watching  ")).nth(1);
+    assert!(folded.is_some_and(|line| line.starts_with("               ")), "{text}");
+    assert!(
+        with_config(&config, &["check"]).stdout.lines().any(|line| line.len() > 60),
+        "for programs nothing is"
+    );
 }
 
 #[test]

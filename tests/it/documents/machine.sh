@@ -34,8 +34,6 @@ ip link set lo up
 rm -rf /etc/pushmaild /var/lib/pushmaild
 systemd-sysusers "$PWD/systemd/pushmaild.sysusers"
 systemd-tmpfiles --create "$PWD/systemd/pushmaild.tmpfiles"
-# As the unit does it.
-install -d -m 711 -o pushmaild -g pushmaild /run/pushmaild
 
 # We are root already, and CI has no sudo.
 cat > /usr/local/bin/sudo << 'SUDO'
@@ -52,6 +50,8 @@ export PATH="/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin" HOME=/root USER=root
 
 # The daemon, with the user and the capability that its unit gives it. It is there when this returns, and ends with the machine.
 start_daemon() {
+    # As the unit does it.
+    install -d -m 711 -o pushmaild -g pushmaild /run/pushmaild
     : > "$blocks/daemon.log"
     setpriv --reuid pushmaild --regid pushmaild --init-groups --inh-caps=+dac_read_search --ambient-caps=+dac_read_search \
         --bounding-set=-all,+dac_read_search pushmaild run 2>> "$blocks/daemon.log" &

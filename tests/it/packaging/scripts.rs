@@ -3,10 +3,11 @@
 use super::*;
 
 /// All of them, by the shell that reads them.
-const SCRIPTS: [(&str, &str); 14] = [
+const SCRIPTS: [(&str, &str); 15] = [
     ("packaging/build.sh", "sh"),
     ("packaging/pack.sh", "sh"),
     ("packaging/try-deb.sh", "sh"),
+    ("packaging/try-deb-inside.sh", "sh"),
     ("packaging/try-dockerfile.sh", "sh"),
     ("packaging/debian/postinst", "sh"),
     ("packaging/debian/prerm", "sh"),

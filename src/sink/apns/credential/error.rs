@@ -161,7 +161,11 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
             )
         }
         (io::ErrorKind::NotFound, Some((component, _))) => {
-            format!("`{}` does not exist", component.display())
+            format!(
+                "`{}` does not exist: put it there, or, until Apple has given one, leave it out and set `topic`: phones register, and \
+                 their pushes wait",
+                component.display()
+            )
         }
         (io::ErrorKind::IsADirectory, _) => "name a file in it".to_owned(),
         _ => "see the error above".to_owned(),
