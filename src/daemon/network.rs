@@ -267,7 +267,7 @@ impl Task {
             }
             Err(Unusable { message, hint }) => {
                 error!(hint, "pushes to Apple wait: {message}; hint: {hint}");
-                self.counters.set_trouble(Some(message));
+                self.counters.trouble.set(Some(message));
                 None
             }
         };
@@ -334,7 +334,7 @@ impl Task {
                     }
                     Err(Unusable { message, hint }) => {
                         error!(hint, "pushes to Apple wait: {message}; hint: {hint}");
-                        self.counters.set_trouble(Some(message));
+                        self.counters.trouble.set(Some(message));
                     }
                 }
                 self.counters.set_facts(facts);

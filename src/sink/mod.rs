@@ -5,6 +5,7 @@ pub mod exec;
 pub mod push_notify;
 mod socket;
 pub mod tally;
+pub mod trouble;
 mod waiting;
 
 use std::time::{Duration, Instant, SystemTime};

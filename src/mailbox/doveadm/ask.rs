@@ -51,6 +51,9 @@ pub enum DoveadmError {
         /// The end of what it wrote to stderr.
         words: String,
     },
+    /// It lists no user, and listed some before: a passwd-file may be on its way to be written.
+    #[error("it lists no user any more")]
+    Nobody,
     /// Its answer is none.
     #[error("`{command}` answers what doveadm does not: `{answer}`")]
     NoAnswer {
@@ -76,6 +79,9 @@ impl DoveadmError {
             }
             Self::Child { .. } | Self::NoAnswer { .. } => {
                 "`command` has to be the doveadm of Dovecot 2.3 or 2.4; try `doveadm config -n` and `doveadm user '*'` as the daemon's user"
+            }
+            Self::Nobody => {
+                "if there are no users any more, restart pushmaild; else see what `doveadm user '*'` says"
             }
             Self::Failed { words, .. } => hint_for(words),
         }

@@ -90,6 +90,10 @@ impl Memory {
         self.source.as_ref() == Some(source)
     }
 
+    fn has_users(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| !answer.inboxes.is_empty())
+    }
+
     /// Asks Dovecot. Blocks, for minutes if it hangs.
     pub fn ask(&mut self, source: &Doveadm) {
         // How often it is asked has nothing to do with what it answered.
@@ -97,7 +101,10 @@ impl Memory {
             *self = Self { runner: self.runner.clone(), ..Self::default() };
         }
         self.source = Some(source.clone());
-        let asked = ask::ask(&source.command, &self.runner);
+        let asked = ask::ask(&source.command, &self.runner).and_then(|answers| match answers.len() {
+            0 if self.has_users() => Err(DoveadmError::Nobody),
+            _ => Ok(answers),
+        });
         self.asked = Some(Instant::now());
         match asked {
             Ok(answers) => {

@@ -2,13 +2,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::SystemTime,
 };
 
-use crate::sink::tally::Tally;
+use crate::sink::{tally::Tally, trouble::Trouble};
 
 /// Counters since the start, and a few gauges. Written by the network thread, read by anybody.
 #[derive(Debug, Default)]
@@ -31,17 +31,10 @@ pub struct Counters {
     pub pending: AtomicUsize,
     /// What became of pushes, of all sinks.
     pub tally: Arc<Tally>,
+    /// What is wrong with the way to Apple.
+    pub trouble: Trouble,
     /// Locked to look at it or to change it.
-    state: Mutex<State>,
-}
-
-/// What the sink is like at the moment.
-#[derive(Debug, Default)]
-struct State {
-    /// Why nothing is sent, if so.
-    trouble: Option<String>,
-    last_trouble: Option<(SystemTime, String)>,
-    facts: Facts,
+    facts: Mutex<Facts>,
 }
 
 /// What pushes are made with.
@@ -69,39 +62,14 @@ impl Counters {
         counter.fetch_add(1, Relaxed);
     }
 
-    /// Why nothing is sent, if so.
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        self.state().trouble.clone()
-    }
-
-    /// Why nothing was sent the last time, and since when.
-    #[must_use]
-    pub fn last_trouble(&self) -> Option<(SystemTime, String)> {
-        self.state().last_trouble.clone()
-    }
-
-    /// Sets or takes away the reason.
-    pub fn set_trouble(&self, trouble: Option<String>) {
-        let mut state = self.state();
-        if let Some(new) = trouble.as_ref().filter(|_| state.trouble != trouble) {
-            state.last_trouble = Some((SystemTime::now(), new.clone()));
-        }
-        state.trouble = trouble;
-    }
-
     /// What pushes are made with.
     #[must_use]
     pub fn facts(&self) -> Facts {
-        self.state().facts.clone()
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The credential has been read.
     pub fn set_facts(&self, facts: Facts) {
-        self.state().facts = facts;
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
     }
 }

@@ -114,7 +114,7 @@ impl ApnsSink {
     /// Why nothing is sent, if so.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.counters.trouble()
+        self.counters.trouble.now()
     }
 
     /// How many users have a device, as far as is known.
@@ -201,8 +201,8 @@ impl Sink for ApnsSink {
     fn health(&self) -> Health {
         Health {
             target: self.counters.facts().endpoint,
-            trouble: self.counters.trouble(),
-            last_error: self.counters.last_trouble(),
+            trouble: self.counters.trouble.now(),
+            last_error: self.counters.trouble.last(),
         }
     }
 }

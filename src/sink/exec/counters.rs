@@ -1,14 +1,11 @@
 //! What the sink counts, for `status` and the metrics.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
-    time::SystemTime,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
-use crate::sink::tally::Tally;
+use crate::sink::{tally::Tally, trouble::Trouble};
 
 /// Counters since the start, and a few gauges. Written by the thread that runs programs, read by anybody.
 #[derive(Debug, Default)]
@@ -25,10 +22,8 @@ pub struct Counters {
     pub running: AtomicUsize,
     /// What became of pushes, of all sinks.
     pub tally: Arc<Tally>,
-    /// Why no program can be started, if so.
-    trouble: Mutex<Option<String>>,
-    /// How the last run that did not end well ended.
-    last_error: Mutex<Option<(SystemTime, String)>>,
+    /// Why no program can be started, and how the last run ended that did not end well.
+    pub trouble: Trouble,
 }
 
 impl Counters {
@@ -41,27 +36,5 @@ impl Counters {
     /// One more.
     pub fn add(counter: &AtomicU64) {
         counter.fetch_add(1, Relaxed);
-    }
-
-    /// Why no program can be started, if so.
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Sets or takes away the reason.
-    pub fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
-    }
-
-    /// How the last run that did not end well ended, and when.
-    #[must_use]
-    pub fn last_error(&self) -> Option<(SystemTime, String)> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes how a run ended that did not end well.
-    pub fn set_last_error(&self, error: String) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some((SystemTime::now(), error));
     }
 }

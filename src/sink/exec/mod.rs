@@ -95,7 +95,7 @@ impl ExecSink {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         let still_runs = || "programs of [exec] did not end in time".to_owned();
-        self.counters.trouble().or_else(|| (!self.queue.is_empty()).then(still_runs))
+        self.counters.trouble.now().or_else(|| (!self.queue.is_empty()).then(still_runs))
     }
 
     /// No program is started any more, and those that run are ended. What they were about still waits, as far as anybody asks.
@@ -166,8 +166,8 @@ impl Sink for ExecSink {
     fn health(&self) -> Health {
         Health {
             target: self.config.borrow().command.program.display().to_string(),
-            trouble: self.counters.trouble(),
-            last_error: self.counters.last_error(),
+            trouble: self.counters.trouble.now(),
+            last_error: self.counters.trouble.last(),
         }
     }
 }

@@ -56,7 +56,7 @@ impl Outcomes {
         }
         let said = if output.is_empty() { String::new() } else { format!(": {output}") };
         let text = format!("the run of {program} for {user} failed: {end}{said}");
-        counters.set_last_error(text.clone());
+        counters.trouble.note(text.clone());
         note(ended, Fate::Failed, Some(format!("{end}{said}")), counters, now);
         self.row += 1;
         self.row_since.get_or_insert(now);
@@ -97,7 +97,7 @@ impl Outcomes {
             0 => *self = Self { row: self.row, row_since: self.row_since, ..Self::default() },
             failures => {
                 self.sum_up = Some(now + SUM_UP);
-                let (_, last) = counters.last_error().unwrap_or((SystemTime::now(), String::new()));
+                let (_, last) = counters.trouble.last().unwrap_or((SystemTime::now(), String::new()));
                 let minutes = SUM_UP.as_secs() / 60;
                 warn!(
                     failures,

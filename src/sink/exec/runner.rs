@@ -132,7 +132,7 @@ impl Runner {
                     self.runs.spawn(run.end(timeout, self.stop.clone()));
                     self.backoff.reset();
                     if let Some(Outage { since, .. }) = self.outage.take() {
-                        self.counters.set_trouble(None);
+                        self.counters.trouble.set(None);
                         let seconds = since.elapsed().as_secs_f64();
                         let program = command.program.display();
                         info!(
@@ -164,7 +164,7 @@ impl Runner {
         self.queue.put_back(push);
         if !is_known {
             let (waiting, hint) = (self.queue.waiting(), program::hint(program, &error));
-            self.counters.set_trouble(Some(format!("{shown} cannot be started: {error}")));
+            self.counters.trouble.set(Some(format!("{shown} cannot be started: {error}")));
             error!(
                 %error, waiting, hint,
                 "{shown} cannot be started: {error}; each user's push is kept and tried again; hint: {hint}"

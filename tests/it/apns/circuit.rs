@@ -19,7 +19,7 @@ async fn all_is_kept_and_one_push_a_minute_is_tried() {
     ] {
         let desk = Desk::new(300, move |_| Does::answer(status, reason));
         desk.new_mail(0..300);
-        desk.until("open", || desk.counters.trouble().is_some()).await;
+        desk.until("open", || desk.counters.trouble.now().is_some()).await;
         let before = desk.apple.count();
         desk.let_pass(HOUR).await;
         // Those that were on the wire with the first, and the probes.
@@ -28,12 +28,12 @@ async fn all_is_kept_and_one_push_a_minute_is_tried() {
         assert!((59..=61).contains(&probes), "{reason}: {probes} probes");
         assert_eq!((desk.pending(), desk.dials()), (300, 1));
         assert_eq!(desk.logged("does not accept the credential").len(), 1);
-        assert!(desk.counters.trouble().unwrap().contains(reason));
+        assert!(desk.counters.trouble.now().unwrap().contains(reason));
 
         desk.apple.now_does(|_| Does::ACCEPT);
         assert!(desk.done().await <= Duration::from_secs(62));
         desk.each_exactly_once(300);
-        assert_eq!(desk.counters.trouble(), None);
+        assert_eq!(desk.counters.trouble.now(), None);
     }
 }
 
@@ -54,7 +54,7 @@ async fn a_push_that_is_refused_alone_does_not_hold_up_the_others() {
     let desk =
         Desk::new(100, |push| if push.device == 0 { Does::answer(403, "Forbidden") } else { Does::ACCEPT });
     desk.new_mail([0]);
-    desk.until("open", || desk.counters.trouble().is_some()).await;
+    desk.until("open", || desk.counters.trouble.now().is_some()).await;
     desk.new_mail(1..100);
     desk.until("the others", || desk.pending() == 1).await;
     assert_eq!(desk.apple.accepted().len(), 99);
@@ -77,7 +77,7 @@ async fn a_new_credential_closes_it_at_once_and_answers_to_the_old_one_do_not_op
     desk.renew(Ok(certificate()), TOPIC).await;
     assert!(desk.done().await <= Duration::from_secs(6));
     desk.each_exactly_once(50);
-    assert_eq!((desk.dials(), desk.counters.trouble()), (2, None));
+    assert_eq!((desk.dials(), desk.counters.trouble.now()), (2, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +88,7 @@ async fn without_a_credential_all_waits_for_one() {
     desk.let_pass(HOUR).await;
     assert_eq!((desk.pending(), desk.dials()), (20, 0));
     assert!(desk.turns() < 300, "{} turns", desk.turns());
-    assert_eq!(desk.counters.trouble().as_deref(), Some("no such file"));
+    assert_eq!(desk.counters.trouble.now().as_deref(), Some("no such file"));
     desk.renew(Ok(certificate()), TOPIC).await;
     assert!(desk.done().await < Duration::from_secs(1));
     desk.each_exactly_once(20);
@@ -102,7 +102,7 @@ async fn a_goaway_that_blames_the_credential_opens_it() {
         desk.wire.leads_to(|_| Way::GoAway("BadCertificateEnvironment"));
         desk.new_mail([0]);
         desk.let_pass(Duration::from_secs(601)).await;
-        assert_eq!(desk.counters.trouble().as_deref(), Some("BadCertificateEnvironment"));
+        assert_eq!(desk.counters.trouble.now().as_deref(), Some("BadCertificateEnvironment"));
         assert!((10..=11).contains(&desk.dials()), "{} dials in ten minutes", desk.dials());
         assert_eq!(desk.logged("does not accept the credential").len(), 1);
         let others = desk.logged("cannot push through Apple");

@@ -208,7 +208,7 @@ async fn a_server_that_never_says_a_word_is_told_of_and_not_stormed() {
     assert_eq!(desk.pending(), 50);
     assert!(desk.dials() <= 90, "{} dials in an hour", desk.dials());
     assert_eq!(desk.logged("cannot push through Apple").len(), 1);
-    assert!(desk.counters.trouble().is_some());
+    assert!(desk.counters.trouble.now().is_some());
     desk.wire.leads_to(|_| Way::Streams(1000));
     assert!(desk.done().await <= Duration::from_secs(150));
     desk.each_exactly_once(50);

@@ -136,6 +136,22 @@ fn wrong_answers_later() {
     assert_eq!(log.matches("Dovecot's users stay as they were").count(), 1, "{log}");
 }
 
+/// A passwd-file that is being written has no users for a moment.
+#[test]
+fn a_list_that_is_suddenly_empty() {
+    let site = Site::new();
+    let jesse = Maildir::create(site.path("jesse"));
+    let command = script(&site, &format!("MAIL=maildir:{}\n{GOOD}", jesse.root().display()));
+    let receiver = site.receiver();
+    let mut daemon = site.start(&config(&site, &command));
+    script(&site, &format!("MAIL=maildir:{}\n[ \"$2\" != '*' ] || exit 0\n{GOOD}", jesse.root().display()));
+    daemon.reload();
+    daemon.wait_log("it lists no user any more");
+    jesse.deliver();
+    receiver.expect("jesse");
+    daemon.stop();
+}
+
 /// Without an answer that could stay, the map stays: a reading that does not ask must not take silence for nobody.
 #[test]
 fn another_doveadm_that_does_not_answer() {

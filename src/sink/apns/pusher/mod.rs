@@ -425,7 +425,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
 
     fn show_trouble(&self) {
         let reason = self.circuit.reason().or(self.connections.outage().map(|(_, text)| text.as_str()));
-        self.counters.set_trouble(reason.map(ToOwned::to_owned));
+        self.counters.trouble.set(reason.map(ToOwned::to_owned));
     }
 
     fn note_pushed(&mut self, time: Instant) {
