@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::{Config, Maildir, Run, Site, pushmaild};
+use crate::support::{Config, Maildir, Run, Site, eventually, pushmaild};
 
 const JESSE: &str = "0C69E1E7-6DC7-41B1-AD12-1C596AC7EBC8";
 const JO: &str = "8C088880-2DA0-4752-AE11-719BAF76FF87";
@@ -177,6 +177,13 @@ fn the_daemon_follows_the_links() {
 
     name(&site, "jo", &format!("../{JO}"));
     daemon.wait_log("1 added, 0 removed");
+    // A delivery while it is being armed may be told twice.
+    eventually("jo is watched", || {
+        let file = config.path().to_str().expect("the path is text");
+        let status = pushmaild(["status", "-c", file, "--json"]).json();
+        let users = status["users"].as_array().expect("a list").clone();
+        users.iter().any(|user| user["users"][0] == "jo" && user["state"] == "watched").then_some(())
+    });
     jo.deliver();
     receiver.expect("jo");
 
@@ -206,7 +213,7 @@ fn the_daemon_follows_the_links() {
     fs::rename(site.path("new.conf"), site.path("partition_map.conf")).expect("own files can be renamed");
     daemon.wait_log_since(mark, "1 added, 0 removed");
     other.deliver();
-    receiver.expect("far");
+    receiver.read_until("far");
     daemon.stop();
 }
 
