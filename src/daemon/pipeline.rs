@@ -293,9 +293,7 @@ impl Pipeline {
 
     /// When [`Self::on_time`] has something to do next.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let Sinks { push_notify, exec, .. } = &self.sinks;
-        let sinks = [push_notify.as_ref().and_then(Sink::due), exec.as_ref().and_then(Sink::due)];
-        sinks.into_iter().chain([self.planner.deadline(now)]).flatten().min()
+        self.sinks.all().map(Sink::due).chain([self.planner.deadline(now)]).flatten().min()
     }
 
     /// Does what is due.
@@ -316,10 +314,7 @@ impl Pipeline {
 
     /// How many mailboxes wait in sinks.
     pub(super) fn waiting(&self) -> usize {
-        let count = |sink: &dyn Sink| sink.waiting();
-        self.sinks.push_notify.as_ref().map_or(0, |sink| count(sink))
-            + self.sinks.apns.as_ref().map_or(0, |sink| count(sink))
-            + self.sinks.exec.as_ref().map_or(0, |sink| count(sink))
+        self.sinks.all().map(Sink::waiting).sum()
     }
 
     /// Drops everything about a mailbox that is no more.

@@ -22,12 +22,12 @@ blocks=/run/document
 mkdir "$blocks" && mount --bind "$1" "$blocks"
 # The blocks are run in what looks like a copy of the project after `cargo build --release`.
 chmod 755 /root
-mkdir -p /root/work && layer /root/work "$PWD"
-mkdir -p /root/work/target/release
-install -m 755 "$program" /root/work/target/release/pushmaild
+mkdir -p /root/source && layer /root/source "$PWD"
+mkdir -p /root/source/target/release
+install -m 755 "$program" /root/source/target/release/pushmaild
 install -m 755 "$program" /usr/bin/pushmaild
 mount -t tmpfs -o mode=1777 tmpfs /tmp
-cd /root/work
+cd /root/source
 ip link set lo up
 
 # As the package does it.

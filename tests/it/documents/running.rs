@@ -174,7 +174,7 @@ fn a_command_that_fails_is_seen() {
 #[test]
 fn what_a_document_does_stays_on_its_machine() {
     let file = "pushmaild-document";
-    let folders = ["/etc", "/usr/bin", "/var/lib", "/run", "/tmp", "/root/work"];
+    let folders = ["/etc", "/usr/bin", "/var/lib", "/run", "/tmp", "/root/source"];
     let touch = folders.map(|folder| format!("touch {folder}/{file}")).join("\n");
     run(&block(&format!(
         "{touch}\nip -brief link | grep -v '^lo ' && exit 1\ntest \"$(ls -d /proc/[0-9]* | wc -l)\" -lt 20"
