@@ -7,10 +7,10 @@ use std::{
     fs, io,
     os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use self::row::{COLUMNS, is_opted_out, of_user, read, token, unsigned, username};
 use super::{
@@ -80,9 +80,10 @@ impl SqliteStore {
         connection.set_prepared_statement_cache_capacity(32);
         let mut store = Self { path: path.to_owned(), connection, data_version: 0, file: inode(path).ok() };
         if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+            store.sql(write_ahead)?;
             // FULL: a commit is on disk when it returns, and not only safe from a crash of ours.
-            let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000; \
-                 PRAGMA cache_size = -1024;";
+            let pragmas =
+                "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000; PRAGMA cache_size = -1024;";
             store.sql(|connection| connection.execute_batch(pragmas))?;
         }
         store.data_version = store.read_data_version()?;
@@ -266,6 +267,26 @@ impl Store for SqliteStore {
         copied.inspect_err(|_| {
             let _ = fs::remove_file(to);
         })
+    }
+}
+
+/// Turns on the write-ahead log, which the file then keeps.
+///
+/// To do so, SQLite goes from a lock for reading to one for writing. If two are at it at once, each with the first of them, waiting would be
+/// a deadlock, so it refuses at once and the busy timeout does not count. Whoever is refused waits for the other's end with a lock that it
+/// can wait for, and looks again.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let deadline = Instant::now() + BUSY;
+    loop {
+        match connection.execute_batch("PRAGMA journal_mode = WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline =>
+            {
+                connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;
+            }
+            result => return result,
+        }
     }
 }
 
