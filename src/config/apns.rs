@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Check, ConfigError, raw};
+use super::{Check, ConfigError};
 use crate::{
     registry::Topic,
     sink::apns::{
@@ -18,6 +19,106 @@ use crate::{
 const DEFAULT_PORT: u16 = 443;
 /// What proxies usually listen on.
 const DEFAULT_PROXY_PORT: u16 = 3128;
+
+/// A sink: Apple's push service, for the devices that registered. Leave the table out to have none. It needs a credential that Apple gave
+/// for mail: see [the credential](credential.md). A file that changes is taken up within ten seconds, without a reload.
+///
+/// ```toml
+/// [apns]
+/// certificate = "/etc/pushmaild/apns.pem"
+/// ```
+///
+/// Without a credential, for the time until Apple has given one: phones register and are told the topic, and pushes wait.
+///
+/// ```toml
+/// [apns]
+/// topic = "com.apple.mobilemail.push.org.example"
+/// ```
+///
+/// Adding or removing the whole table takes effect at a restart.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct ApnsTable {
+    /// The certificate, PEM or PKCS#12 (`.p12`), with its chain; the private key may be in the same file, and encrypted.
+    ///
+    /// Default: none
+    pub(super) certificate: Option<Spanned<PathBuf>>,
+    /// The private key, if it is in a file of its own.
+    ///
+    /// Default: none; in the file of the certificate
+    pub(super) key: Option<Spanned<PathBuf>>,
+    /// A file whose first line opens an encrypted key or a PKCS#12.
+    ///
+    /// Default: none
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    /// A key that signs provider tokens, instead of a certificate. Whether Apple takes it for the topic of mail is not proven. It needs
+    /// `topic`.
+    ///
+    /// Default: none
+    pub(super) token: Option<TokenTable>,
+    /// What phones are told when they register, and then pushed to on. A phone keeps what it was told and takes no other.
+    ///
+    /// Default: the topic in the certificate; without a certificate the key is needed
+    pub(super) topic: Option<Spanned<String>>,
+    /// Which of Apple's two services the credential is for.
+    ///
+    /// Default: what the certificate says; `production` for a token
+    pub(super) environment: Option<EnvironmentValue>,
+    /// Another address than Apple's: Apple's other port, `https://api.push.apple.com:2197`, or a simulator.
+    ///
+    /// Default: Apple's host for the environment, port 443
+    pub(super) endpoint: Option<Spanned<String>>,
+    /// An HTTP proxy that allows CONNECT. A password in it is not supported.
+    ///
+    /// Default: none; Apple is dialled directly
+    pub(super) proxy: Option<Spanned<String>>,
+    /// The only authorities, in PEM, that the server's certificate may come from.
+    ///
+    /// Default: Mozilla's list as it was when pushmaild was built
+    pub(super) ca_file: Option<Spanned<PathBuf>>,
+    /// The priority of pushes for new mail: 10 is at once; 5 lets Apple wait for a moment that is good for the battery.
+    ///
+    /// Default: `10`
+    pub(super) new_mail_priority: Option<Spanned<u8>>,
+    /// The priority of pushes for what was read, flagged, moved or deleted.
+    ///
+    /// Default: `5`
+    pub(super) change_priority: Option<Spanned<u8>>,
+}
+
+/// A key that signs provider tokens (JWT).
+///
+/// ```toml
+/// [apns]
+/// topic = "com.apple.mobilemail.push.org.example"
+/// token = { key-file = "/etc/pushmaild/AuthKey.p8", key-id = "ABC123DEFG", team-id = "DEF123GHIJ" }
+/// ```
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct TokenTable {
+    /// The `.p8` file from Apple.
+    ///
+    /// Default: none; the table needs it
+    pub(super) key_file: Spanned<PathBuf>,
+    /// Ten letters and digits, beside the key in Apple's list of keys.
+    ///
+    /// Default: none; the table needs it
+    pub(super) key_id: String,
+    /// Ten letters and digits, on Apple's page about the membership.
+    ///
+    /// Default: none; the table needs it
+    pub(super) team_id: String,
+}
+
+/// The words for Apple's two services.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum EnvironmentValue {
+    /// For phones as people have them.
+    Production,
+    /// For programs in development.
+    Sandbox,
+}
 
 /// `[apns]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +140,7 @@ pub struct Apns {
 }
 
 impl Check<'_> {
-    pub(super) fn apns(&self, raw: &raw::Apns) -> Result<Apns, ConfigError> {
+    pub(super) fn apns(&self, raw: &ApnsTable) -> Result<Apns, ConfigError> {
         let credential = match (&raw.certificate, &raw.token) {
             (Some(certificate), Some(_)) => {
                 return Err(self.error(
@@ -79,8 +180,8 @@ impl Check<'_> {
             credential,
             topic,
             environment: raw.environment.map(|environment| match environment {
-                raw::Environment::Production => Environment::Production,
-                raw::Environment::Sandbox => Environment::Sandbox,
+                EnvironmentValue::Production => Environment::Production,
+                EnvironmentValue::Sandbox => Environment::Sandbox,
             }),
             endpoint: raw.endpoint.as_ref().map(|at| self.endpoint(at, "https", DEFAULT_PORT)).transpose()?,
             proxy: raw.proxy.as_ref().map(|at| self.endpoint(at, "http", DEFAULT_PROXY_PORT)).transpose()?,

@@ -5,13 +5,46 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Check, ConfigError, raw};
+use super::{Check, ConfigError};
 
 /// Where the socket is unless the configuration says otherwise.
 const DEFAULT_SOCKET: &str =
     if cfg!(target_os = "linux") { "/run/pushmaild/control.sock" } else { "/var/run/pushmaild/control.sock" };
+
+/// Where people and programs ask the running daemon how it is.
+///
+/// ```toml
+/// [control]
+/// socket = "/run/pushmaild/control.sock"
+/// http = "127.0.0.1:9466"
+/// ```
+///
+/// Takes effect: at a restart
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct ControlTable {
+    /// The Unix socket that `pushmaild status` and `pushmaild doctor` ask. Its mode is 0660, and only root, the daemon's user and members
+    /// of its group are answered.
+    ///
+    /// Default: `/run/pushmaild/control.sock` (`/var/run/…` on a Mac), where that folder exists
+    pub(super) socket: Option<Spanned<PathBuf>>,
+    /// The group of the socket, by name: its members may see the status.
+    ///
+    /// Default: the daemon's own group
+    pub(super) group: Option<String>,
+    /// The address and port of the status page, `/metrics`, `/healthz` and `/readyz`. Another address than a loopback one needs
+    /// `token-file`.
+    ///
+    /// Default: off
+    pub(super) http: Option<Spanned<String>>,
+    /// A file with a secret in its first line. With it, every request to `http` has to send `Authorization: Bearer SECRET`.
+    ///
+    /// Default: none; nobody is asked
+    pub(super) token_file: Option<Spanned<PathBuf>>,
+}
 
 /// `[control]`; there also without the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +73,7 @@ impl Control {
 impl Check<'_> {
     pub(super) fn control<'a>(
         &self,
-        raw: raw::Control,
+        raw: ControlTable,
         mut others: impl Iterator<Item = &'a Path>,
     ) -> Result<Control, ConfigError> {
         let is_named = raw.socket.is_some();

@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Check, ConfigError, raw};
+use super::{Check, ConfigError, span::Span};
 use crate::sink::exec::command::{Argument, Command};
 
 /// A machine with a few cores has enough to do with them.
@@ -13,6 +14,34 @@ const DEFAULT_CONCURRENCY: usize = 4;
 const MOST_CONCURRENCY: u32 = 1000;
 /// Longer than a program should take that tells somebody something.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A sink: a program that is run for each push. Leave the table out to have none.
+///
+/// ```toml
+/// [exec]
+/// command = ["/usr/local/bin/on-mail", "{user}", "{kind}"]
+/// concurrency = 4
+/// timeout = "30s"
+/// ```
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct ExecTable {
+    /// The program that is run for each push of each user, and its arguments. It is never given to a shell: each item is one argument, with
+    /// `{user}`, `{kind}` (`new-mail` or `change`) and `{path}` (the Maildir) put in wherever they stand; the same is in the environment as
+    /// `PUSHMAILD_USER`, `PUSHMAILD_KIND` and `PUSHMAILD_PATH`. A program without a slash is looked up in `PATH`. Names are passed as they
+    /// are, so let the argument before `{user}` be `--` if the program has options and a name may begin with `-`.
+    ///
+    /// Default: none; the table needs it
+    pub(super) command: Spanned<Vec<Spanned<String>>>,
+    /// How many run at the same time at most; 1 to 1000. A user has one at a time, and what comes meanwhile is one run after it.
+    ///
+    /// Default: `4`
+    pub(super) concurrency: Option<Spanned<u32>>,
+    /// How long a run may take: then its process group gets SIGTERM, and SIGKILL 5 seconds later.
+    ///
+    /// Default: `"30s"`
+    pub(super) timeout: Option<Spanned<Span>>,
+}
 
 /// `[exec]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +55,7 @@ pub struct Exec {
 }
 
 impl Check<'_> {
-    pub(super) fn exec(&self, raw: &raw::Exec) -> Result<Exec, ConfigError> {
+    pub(super) fn exec(&self, raw: &ExecTable) -> Result<Exec, ConfigError> {
         let mut words = raw.command.get_ref().iter();
         let Some(program) = words.next() else {
             let hint = "write the program and its arguments, as in [\"/usr/local/bin/on-mail\", \"{user}\"]";

@@ -5,13 +5,63 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Check, ConfigError, raw};
+use super::{Check, ConfigError};
 
 /// Who may register for anybody unless the configuration says otherwise: Dovecot's own user.
 const DEFAULT_PEERS: [&str; 1] = ["dovecot"];
 const DEFAULT_MODE: u32 = 0o660;
+
+/// Where Dovecot's plugins bring registrations, and hints that something happened. What is left out is off; leave the table out to have
+/// none. Which plugin needs which key is in the document on where you come from: [docs](README.md).
+///
+/// ```toml
+/// [listen]
+/// xaps-http = "127.0.0.1:11619"
+/// ```
+///
+/// Takes effect: at a restart
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct ListenTable {
+    /// An address for XAPS over HTTP: the plugin by freswa, and docker-mailserver's recipe. Whoever reaches it can register for anybody, so
+    /// it is a loopback address, unless `allow-remote` says otherwise.
+    ///
+    /// Default: off
+    pub(super) xaps_http: Option<Spanned<String>>,
+    /// A socket for XAPS in lines: the plugin by st3fan.
+    ///
+    /// Default: off
+    pub(super) xaps_socket: Option<Spanned<PathBuf>>,
+    /// A socket for push_notify datagrams: Dovecot patched with pushnotify, FreeBSD's dovecot-apns, or anything that speaks to OS X
+    /// Server's push daemon.
+    ///
+    /// Default: off
+    pub(super) push_notify_datagram: Option<Spanned<PathBuf>>,
+    /// A socket for push_notify records, one a connection: the plugin by argon.
+    ///
+    /// Default: off
+    pub(super) push_notify_stream: Option<Spanned<PathBuf>>,
+    /// The permission bits of the Unix sockets, in octal digits.
+    ///
+    /// Default: `"0660"`
+    pub(super) mode: Option<Spanned<String>>,
+    /// The group of the Unix sockets: that of Dovecot's IMAP processes. The daemon can give a socket only to a group that it is in.
+    ///
+    /// Default: the daemon's own group
+    pub(super) group: Option<String>,
+    /// The users of the system who may register for anybody, beside root and the daemon's own. A process of somebody else may register for
+    /// those whose Maildirs its uid owns.
+    ///
+    /// Default: `["dovecot"]`
+    pub(super) peers: Option<Vec<String>>,
+    /// Allows another than a loopback address for `xaps-http`. Only behind a firewall: there is no password.
+    ///
+    /// Default: `false`
+    pub(super) allow_remote: bool,
+}
 
 /// `[listen]`. What is none is off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +96,7 @@ impl Listen {
 }
 
 impl Check<'_> {
-    pub(super) fn listen(&self, raw: raw::Listen, sink: Option<&Path>) -> Result<Listen, ConfigError> {
+    pub(super) fn listen(&self, raw: ListenTable, sink: Option<&Path>) -> Result<Listen, ConfigError> {
         let mut taken: Vec<PathBuf> = sink.into_iter().map(ToOwned::to_owned).collect();
         let mut socket = |at: &Option<Spanned<PathBuf>>| -> Result<Option<PathBuf>, ConfigError> {
             let Some(at) = at else { return Ok(None) };

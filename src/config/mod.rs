@@ -1,40 +1,41 @@
 //! The configuration: read from TOML, checked once, and valid from then on.
+//!
+//! Each table has a file with all that is to be known of it: the mirror for serde (`…Table`), whose comments are for administrators and
+//! make docs/configuration.md, the valid form, and the check that makes the one of the other. `file.rs` says how the comments are written.
 
 mod apns;
 mod control;
+mod debounce;
 mod error;
 mod exec;
+mod file;
 mod listen;
-mod raw;
+mod mailboxes;
+mod push_notify;
 mod registry;
+mod span;
+mod watch;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use toml::Spanned;
 
-use crate::{
-    debouncer::Intervals,
-    mailbox::{
-        Username,
-        doveadm::Doveadm,
-        source::{Passwd, Source, Sources},
-        template::Template,
-        username_format::UsernameFormat,
-    },
-    proto::push_notify::Dialect,
-};
+use crate::{debouncer::Intervals, mailbox::source::Sources};
+
+use file::File;
+use registry::RegistryTable;
 
 pub use apns::Apns;
 pub use control::Control;
 pub use error::ConfigError;
 pub use exec::Exec;
 pub use listen::Listen;
-pub use raw::{Backend, WatchedMailboxes};
+pub use push_notify::PushNotify;
 pub use registry::{NO_RECORDS, Registry};
+pub use watch::{Backend, Watch, WatchedMailboxes};
 
 /// Where the configuration is unless `-c` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/pushmaild/pushmaild.toml";
@@ -67,28 +68,6 @@ pub struct Config {
     pub listen: Option<Listen>,
     /// `[control]`.
     pub control: Control,
-}
-
-/// `[watch]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watch {
-    /// How changes are noticed.
-    pub backend: Backend,
-    /// Which mailboxes are watched.
-    pub mailboxes: WatchedMailboxes,
-    /// How often all mailboxes are compared with what is armed; nothing for never.
-    pub sweep_interval: Option<Duration>,
-    /// How often a polled directory is looked at.
-    pub poll_interval: Duration,
-}
-
-/// `[push-notify]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PushNotify {
-    /// The receiver's socket.
-    pub socket: PathBuf,
-    /// What the receiver speaks.
-    pub dialect: Dialect,
 }
 
 impl Config {
@@ -125,8 +104,7 @@ impl Config {
     /// # Errors
     /// As [`Self::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let file: raw::File =
-            toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
+        let file: File = toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
         let check = Check { path, text };
         let push_notify = file.push_notify.map(|sink| check.push_notify(sink)).transpose()?;
         let sink = push_notify.as_ref().map(|sink| sink.socket.as_path());
@@ -136,7 +114,7 @@ impl Config {
         let apns = file.apns.as_ref().map(|apns| check.apns(apns)).transpose()?;
         let exec = file.exec.as_ref().map(|exec| check.exec(exec)).transpose()?;
         let needs_registry = listen.is_some() || apns.is_some();
-        let registry = file.registry.or_else(|| needs_registry.then(raw::Registry::default));
+        let registry = file.registry.or_else(|| needs_registry.then(RegistryTable::default));
         Ok(Self {
             mailboxes: check.mailboxes(file.mailboxes, push_notify.as_ref().map(|sink| sink.dialect))?,
             watch: check.watch(&file.watch, apns.is_some(), push_notify.is_some() || exec.is_some())?,
@@ -153,7 +131,7 @@ impl Config {
     }
 }
 
-/// Turns the raw file into the valid configuration, and knows where everything stands.
+/// Turns the file as it is written into the valid configuration, and knows where everything stands.
 struct Check<'a> {
     path: &'a Path,
     text: &'a str,
@@ -178,154 +156,6 @@ impl Check<'_> {
             return Err(self.error(at, "a path with a NUL in it", "no file has such a name"));
         }
         Ok(self.base().join(path))
-    }
-
-    fn mailboxes(&self, raw: raw::Mailboxes, dialect: Option<Dialect>) -> Result<Sources, ConfigError> {
-        let mut sources = Vec::new();
-        if !raw.users.is_empty() {
-            let mut users = Vec::new();
-            for (name, maildir) in &raw.users {
-                let user = Username::new(name.get_ref()).map_err(|error| {
-                    self.error(
-                        name,
-                        error,
-                        "use the name that the user logs in with, as in `jesse` or `jo@example.org`",
-                    )
-                })?;
-                users.push((user, self.resolve(maildir)?));
-            }
-            sources.push(Source::Users(users));
-        }
-        if let Some(path) = &raw.map_file {
-            sources.push(Source::MapFile(self.resolve(path)?));
-        }
-        if let Some(location) = &raw.mail_location {
-            let template = Template::parse(location.get_ref())
-                .map_err(|error| self.error(location, &error, error.hint()))?;
-            sources.push(Source::MailLocation(template));
-        }
-        if let Some(passwd) = &raw.passwd {
-            sources.push(Source::Passwd(self.passwd(passwd)?));
-        }
-        if let Some(doveadm) = &raw.doveadm {
-            sources.push(Source::Doveadm(self.doveadm(doveadm.get_ref())?));
-        }
-        if let Some(path) = &raw.os_x_server {
-            sources.push(Source::OsXServer(self.resolve(path)?));
-        }
-        if sources.is_empty() {
-            return Err(ConfigError::whole(
-                self.path,
-                "no source of mailboxes".to_owned(),
-                "add `users`, `map-file`, `mail-location`, `passwd`, `doveadm` or `os-x-server` under [mailboxes]".to_owned(),
-            ));
-        }
-        let username_format = match &raw.username_format {
-            None => UsernameFormat::default(),
-            Some(format) => UsernameFormat::try_from(format.get_ref().clone()).map_err(|error| {
-                self.error(format, error, "known are %u, %n and %d, with L, U, and a width such as %1n")
-            })?,
-        };
-        Ok(Sources { sources, username_format, dialect })
-    }
-
-    fn passwd(&self, raw: &Spanned<raw::Passwd>) -> Result<Passwd, ConfigError> {
-        let raw::Passwd { min_uid, max_uid, maildir } = raw.get_ref();
-        if min_uid > max_uid {
-            return Err(self.error(
-                raw,
-                "min-uid is larger than max-uid",
-                "people usually have 1000 to 59999",
-            ));
-        }
-        let is_below = maildir.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        if maildir.as_os_str().is_empty() || !is_below {
-            return Err(self.error(
-                raw,
-                format_args!("the maildir `{}` is not below the home directory", maildir.display()),
-                "write it as `Maildir` or `mail/inbox`",
-            ));
-        }
-        Ok(Passwd { min_uid: *min_uid, max_uid: *max_uid, maildir: maildir.clone() })
-    }
-
-    fn doveadm(&self, raw: &raw::Doveadm) -> Result<Doveadm, ConfigError> {
-        let command = self.resolve(&raw.command)?;
-        // As a shell takes it: a name without a slash is looked for in PATH.
-        let name = raw.command.get_ref();
-        let is_path = name.as_os_str().as_encoded_bytes().contains(&b'/');
-        let command = if is_path { command } else { name.clone() };
-        let refresh = raw.refresh.get_ref().0;
-        if refresh < Duration::from_secs(5) {
-            return Err(self.error(
-                &raw.refresh,
-                "too short a refresh",
-                "use `5s` or more: each time doveadm is asked about every user",
-            ));
-        }
-        Ok(Doveadm { command, refresh })
-    }
-
-    fn watch(&self, raw: &raw::Watch, has_apns: bool, has_others: bool) -> Result<Watch, ConfigError> {
-        let backend = *raw.backend.get_ref();
-        if matches!(backend, Backend::Inotify | Backend::Fanotify) && !cfg!(target_os = "linux") {
-            return Err(self.error(
-                &raw.backend,
-                format_args!("{} is a part of Linux", backend.as_str()),
-                "leave `backend` out: `auto` knows what this system has",
-            ));
-        }
-        let poll_interval = raw.poll_interval.get_ref().0;
-        if poll_interval < Duration::from_millis(10) {
-            return Err(self.error(&raw.poll_interval, "too short a poll-interval", "use `1s` or more"));
-        }
-        let default =
-            if has_apns && !has_others { WatchedMailboxes::Registered } else { WatchedMailboxes::All };
-        let mailboxes = match &raw.mailboxes {
-            None => default,
-            Some(at) if *at.get_ref() == WatchedMailboxes::Registered && !has_apns => {
-                return Err(self.error(
-                    at,
-                    "nobody has a registered device without [apns]",
-                    "leave `mailboxes` out",
-                ));
-            }
-            Some(at) => *at.get_ref(),
-        };
-        Ok(Watch { backend, mailboxes, sweep_interval: raw.sweep_interval.0, poll_interval })
-    }
-
-    fn debounce(&self, raw: &raw::Debounce) -> Result<Intervals, ConfigError> {
-        let intervals = Intervals {
-            new_mail: raw.new_mail_interval.get_ref().0,
-            change_quiet: raw.change_quiet.get_ref().0,
-            change_max_wait: raw.change_max_wait.get_ref().0,
-        };
-        if intervals.change_max_wait < intervals.change_quiet {
-            let at =
-                if raw.change_max_wait.span().is_empty() { &raw.change_quiet } else { &raw.change_max_wait };
-            return Err(self.error(
-                at,
-                format_args!(
-                    "change-max-wait ({}) is shorter than change-quiet ({})",
-                    humantime::format_duration(intervals.change_max_wait),
-                    humantime::format_duration(intervals.change_quiet)
-                ),
-                "the longest wait must be at least as long as the quiet time",
-            ));
-        }
-        Ok(intervals)
-    }
-
-    fn catch_up_rate(&self, raw: &raw::Debounce) -> Result<u32, ConfigError> {
-        match *raw.catch_up_rate.get_ref() {
-            0 => Err(self.error(&raw.catch_up_rate, "a catch-up-rate of 0", "use 1 or more pushes a second")),
-            rate => Ok(rate),
-        }
-    }
-
-    fn push_notify(&self, raw: raw::PushNotify) -> Result<PushNotify, ConfigError> {
-        Ok(PushNotify { socket: self.socket(&raw.socket)?, dialect: raw.dialect })
     }
 
     /// A path that a Unix socket can have.

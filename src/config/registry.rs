@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Check, Config, ConfigError, raw};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Check, Config, ConfigError, span::Span};
 use crate::registry::change::DEVICES_PER_USER;
 
 /// Where it is unless the configuration says otherwise.
@@ -18,6 +21,34 @@ const SHORTEST_EXPIRE: Duration = Duration::from_secs(2 * 24 * 3600);
 /// What to do where [`Config::kept_registry`] finds nothing.
 pub const NO_RECORDS: &str =
     "make the folder /var/lib/pushmaild for the daemon's user, or name a file under `[registry] url`";
+
+/// Where registrations are kept, and what everybody has been told of: with that, a start finds what changed while the daemon did not run.
+/// The table may be left out.
+///
+/// ```toml
+/// [registry]
+/// url = "sqlite:///var/lib/pushmaild/pushmaild.db"
+/// expire = "180d"
+/// ```
+///
+/// Takes effect: at a restart
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RegistryTable {
+    /// An SQLite file, in a folder that the daemon's user may write to.
+    ///
+    /// Default: `"sqlite:///var/lib/pushmaild/pushmaild.db"`
+    pub(super) url: Option<Spanned<String>>,
+    /// A device that has not come back for so long is forgotten. Phones come back about once a day while they are used, and Apple usually
+    /// says sooner that a device is gone. Two days at least.
+    ///
+    /// Default: `"180d"`
+    pub(super) expire: Option<Spanned<Span>>,
+    /// The most devices of one user. Beyond it, a new one is refused.
+    ///
+    /// Default: `50`
+    pub(super) devices_per_user: Option<Spanned<u32>>,
+}
 
 /// `[registry]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +85,7 @@ impl Config {
 }
 
 impl Check<'_> {
-    pub(super) fn registry(&self, raw: raw::Registry) -> Result<Registry, ConfigError> {
+    pub(super) fn registry(&self, raw: RegistryTable) -> Result<Registry, ConfigError> {
         let database = match &raw.url {
             None => self.base().join(DEFAULT_URL.trim_start_matches("sqlite://")),
             Some(url) => {

@@ -7,6 +7,8 @@ use std::{
     time::Instant,
 };
 
+use tracing::{debug, info};
+
 use super::{
     jobs::{CHUNK, Jobs},
     pipeline::Pipeline,
@@ -16,9 +18,36 @@ use crate::{
     classifier::Kind,
     mailbox::{MailboxId, MailboxMap, source::Sources},
     maildir::Part,
-    planner::Look,
+    planner::{Look, Why},
+    sink::milliseconds,
     stamp::holds_message,
 };
+
+/// A comparison of all mailboxes, for the line that tells of its end.
+pub(super) struct Comparing {
+    since: Instant,
+    mailboxes: usize,
+    why: Why,
+}
+
+impl Comparing {
+    /// One that begins before the last one has ended is both.
+    pub(super) fn begin(before: Option<Self>, mailboxes: usize, why: Why, now: Instant) -> Self {
+        let why = before.map_or(why, |before| before.why.max(why));
+        Self { since: now, mailboxes, why }
+    }
+
+    /// All mailboxes have been looked at. That events were dropped was a warning, so its end is told; a sweep is everyday work.
+    pub(super) fn tell_end(&self) {
+        let Self { since, mailboxes, why } = self;
+        let took_ms = milliseconds(since.elapsed());
+        if *why == Why::Overflow {
+            info!(mailboxes, took_ms, "all {mailboxes} mailboxes have been looked at, in {took_ms} ms");
+        } else {
+            debug!(mailboxes, took_ms, "sweep: {mailboxes} mailboxes were compared in {took_ms} ms");
+        }
+    }
+}
 
 /// Lets jobs look at what the planner wants to know.
 pub(super) fn look(jobs: &mut Jobs, pipeline: &mut Pipeline, watching: &Watching) {

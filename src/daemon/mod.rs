@@ -15,6 +15,7 @@ mod error;
 mod jobs;
 mod keeper;
 mod network;
+mod notices;
 mod parents;
 mod pipeline;
 mod reading;
@@ -24,6 +25,7 @@ mod report;
 mod slot;
 mod stop;
 mod told;
+mod unarmed;
 mod upkeep;
 mod watching;
 

@@ -2,7 +2,6 @@
 //! what no event told.
 
 use std::{
-    collections::{HashSet, VecDeque},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -11,51 +10,29 @@ use std::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    comparison,
-    jobs::{self, CHUNK, Done, Jobs, ToArm, Why},
+    comparison::{self, Comparing},
+    jobs::{self, Done, Jobs, Why},
     keeper::Keeper,
+    notices::Notices,
     pipeline::Pipeline,
     reading::Reading,
     remapping::Remapping,
+    unarmed::Unarmed,
     watching::Watching,
 };
 use crate::{
-    mailbox::{
-        MailboxId, Replacement,
-        listing::{Listing, Notice},
-        source::Sources,
-    },
+    mailbox::{MailboxId, Replacement, listing::Listing, source::Sources},
     maildir::Part,
     planner::{self, Arrival},
-    sink::{apns::ApnsSink, milliseconds},
+    sink::apns::ApnsSink,
 };
 
-/// What is made and removed over and over by somebody is armed so many times, and then left to the sweep.
-const TRIES: u8 = 4;
 /// Mailboxes forgotten in one go, before events and timers get their turn: a millisecond or two.
 const PIECE: usize = 500;
 /// A map file is read this long after the last sign that somebody writes it.
 pub(super) const MAP_FILE_QUIET: Duration = Duration::from_millis(300);
 /// A storm that drops events again and again is told of so often.
 const OVERFLOW_AGAIN: Duration = Duration::from_secs(60);
-/// Notices logged one by one.
-const NOTICES_LOGGED: usize = 10;
-
-/// A mailbox that is to be armed.
-struct Arming {
-    id: MailboxId,
-    /// Something of it appeared while we looked on.
-    appeared: bool,
-    /// How often it has been tried in a row.
-    tries: u8,
-}
-
-/// A comparison of all mailboxes, for the line that tells of its end.
-struct Comparing {
-    since: Instant,
-    mailboxes: usize,
-    why: planner::Why,
-}
 
 pub(super) struct Upkeep {
     pub(super) sources: Arc<Sources>,
@@ -67,14 +44,12 @@ pub(super) struct Upkeep {
     /// One job for new folders at a time: a disk that does not answer holds up one thread, and the folders wait as a list.
     new_folders_read: bool,
     remapping: Remapping,
-    to_arm: VecDeque<Arming>,
-    /// What mailboxes without a record are that were not seen to appear. None while the records are being read: nothing is armed then.
-    arrival: Option<Arrival>,
+    unarmed: Unarmed,
     /// Since when the map is what it was read to be.
     map_since: Option<Instant>,
     /// All mailboxes are being compared.
     comparing: Option<Comparing>,
-    logged: HashSet<String>,
+    notices: Notices,
     /// Why the sources could not be read the last time.
     pub(super) map_trouble: Option<String>,
     /// How often the system dropped events.
@@ -96,11 +71,10 @@ impl Upkeep {
             new_folders: Vec::new(),
             new_folders_read: false,
             remapping: Remapping::default(),
-            to_arm: VecDeque::new(),
-            arrival: None,
+            unarmed: Unarmed::default(),
             map_since: None,
             comparing: None,
-            logged: HashSet::new(),
+            notices: Notices::default(),
             map_trouble: None,
             overflows: 0,
             rescans: 0,
@@ -119,7 +93,7 @@ impl Upkeep {
     /// Is everything armed that the map had at the start or at the last reload?
     pub(super) fn is_settled(&self) -> bool {
         self.reading.is_settled()
-            && self.to_arm.is_empty()
+            && self.unarmed.is_empty()
             && !self.jobs.is_arming()
             && !self.remapping.has_work()
     }
@@ -135,18 +109,18 @@ impl Upkeep {
     }
 
     pub(super) const fn may_arm(&self) -> bool {
-        self.arrival.is_some()
+        self.unarmed.may_arm()
     }
 
     /// The records of the last process are known to the planner, as far as there are any: arming may begin.
     pub(super) fn records_are_read(&mut self, arrival: Arrival) {
-        self.arrival = Some(arrival);
+        self.unarmed.records_are_read(arrival);
     }
 
     /// Is there nothing left to look at, to judge or to arm?
     pub(super) fn is_idle(&self) -> bool {
         self.jobs.is_idle()
-            && self.to_arm.is_empty()
+            && self.unarmed.is_empty()
             && !self.remapping.has_work()
             && self.new_folders.is_empty()
     }
@@ -160,7 +134,7 @@ impl Upkeep {
 
     fn wants_arming(&self) -> bool {
         // One that is gone may still have watches that a new one needs.
-        !self.to_arm.is_empty() && self.arrival.is_some() && !self.remapping.is_forgetting()
+        self.unarmed.wants_arming() && !self.remapping.is_forgetting()
     }
 
     pub(super) fn read_sources(&mut self, at: Instant, why: Why) {
@@ -178,7 +152,7 @@ impl Upkeep {
     ) {
         for (id, is_news) in mailboxes {
             match (pipeline.is_wanted(id), watching.is_watched(id)) {
-                (true, false) => self.to_arm.push_back(Arming { id, appeared: is_news, tries: 0 }),
+                (true, false) => self.unarmed.add([id], is_news),
                 (false, true) => {
                     watching.disarm_mailbox(id);
                     pipeline.forget(id);
@@ -195,7 +169,7 @@ impl Upkeep {
 
     /// Queues mailboxes of which something appeared while the daemon runs.
     pub(super) fn arm_anew(&mut self, mailboxes: impl IntoIterator<Item = MailboxId>) {
-        self.to_arm.extend(mailboxes.into_iter().map(|id| Arming { id, appeared: true, tries: 0 }));
+        self.unarmed.add(mailboxes, true);
     }
 
     /// Does what is due, a bounded part of it.
@@ -212,7 +186,9 @@ impl Upkeep {
         }
         self.reading.start(&self.sources, &mut self.jobs, now);
         self.remap_some(watching, pipeline, keeper);
-        self.arm_some(watching, pipeline);
+        if self.wants_arming() {
+            self.unarmed.arm_some(&mut self.jobs, watching, pipeline);
+        }
         comparison::look(&mut self.jobs, pipeline, watching);
     }
 
@@ -228,24 +204,6 @@ impl Upkeep {
         }
     }
 
-    fn arm_some(&mut self, watching: &mut Watching, pipeline: &Pipeline) {
-        while self.wants_arming() && self.jobs.has_room() {
-            let chunk = self.to_arm.drain(..self.to_arm.len().min(CHUNK));
-            let wanted = chunk.filter(|arming| pipeline.is_wanted(arming.id));
-            let to_arm = wanted.filter_map(|Arming { id, appeared, tries }| {
-                Some(ToArm {
-                    id,
-                    maildir: pipeline.map.maildir(id)?.to_path_buf(),
-                    appeared,
-                    tries,
-                    known: pipeline.planner.known(id),
-                    armed: watching.armed_parts(id),
-                })
-            });
-            self.jobs.arm(to_arm.collect(), watching.armers());
-        }
-    }
-
     /// Takes in what a thread armed.
     fn adopt(
         &mut self,
@@ -254,26 +212,7 @@ impl Upkeep {
         pipeline: &mut Pipeline,
         now: Instant,
     ) {
-        for armed in mailboxes {
-            let jobs::Armed { id, appeared, tries, .. } = armed;
-            // Meanwhile it may be gone, or nobody's affair any more.
-            if pipeline.map.maildir(id) != Some((&armed.maildir).into()) || !pipeline.is_wanted(id) {
-                watching.give_up(armed.parts);
-                continue;
-            }
-            let arrival = match (appeared, self.arrival) {
-                (false, Some(arrival)) => arrival,
-                _ => Arrival::Appeared,
-            };
-            let again = watching.adopt(armed, arrival, &mut pipeline.planner, now);
-            if again && tries < TRIES {
-                self.to_arm.push_back(Arming { id, appeared: true, tries: tries + 1 });
-            }
-        }
-        if self.to_arm.is_empty() && !self.jobs.is_arming() {
-            self.to_arm = VecDeque::new();
-            watching.end_of_round();
-        }
+        self.unarmed.adopt(mailboxes, &self.jobs, watching, pipeline, now);
         // Two names turned out to lead to one Maildir; when the map is read again they become one mailbox.
         if std::mem::take(&mut watching.map_is_stale) {
             self.read_sources(now + MAP_FILE_QUIET, Why::Changed);
@@ -288,9 +227,8 @@ impl Upkeep {
         // The poller compares what it polls, on a thread that a file server may hold up.
         let is_watched = |id: &MailboxId| !Part::ALL.into_iter().all(|part| watching.is_polled(*id, part));
         pipeline.planner.compare(pipeline.map.ids().filter(is_watched), why);
-        let mailboxes = pipeline.map.len();
-        let why = self.comparing.take().map_or(why, |comparing| comparing.why.max(why));
-        self.comparing = Some(Comparing { since: now, mailboxes, why });
+        let before = self.comparing.take();
+        self.comparing = Some(Comparing::begin(before, pipeline.map.len(), why, now));
         watching.drop_unused_parents();
         for path in watching.renew_parents() {
             debug!(directory = %path.display(), "a directory above mailboxes was replaced: `{}`", path.display());
@@ -313,17 +251,6 @@ impl Upkeep {
         pipeline.release_halves(now);
         pipeline.planner.overflow();
         self.sweep(planner::Why::Overflow, watching, pipeline, now);
-    }
-
-    /// All mailboxes have been looked at. That events were dropped was a warning, so its end is told; a sweep is everyday work.
-    fn tell_compared(&mut self) {
-        let Some(Comparing { since, mailboxes, why }) = self.comparing.take() else { return };
-        let took_ms = milliseconds(since.elapsed());
-        if why == planner::Why::Overflow {
-            info!(mailboxes, took_ms, "all {mailboxes} mailboxes have been looked at, in {took_ms} ms");
-        } else {
-            debug!(mailboxes, took_ms, "sweep: {mailboxes} mailboxes were compared in {took_ms} ms");
-        }
     }
 
     pub(super) fn read_new_folders(&mut self) {
@@ -351,8 +278,11 @@ impl Upkeep {
             Done::Looks { looks, .. } => {
                 let to_arm = comparison::judge(looks, pipeline, watching, now);
                 self.arm_anew(to_arm);
-                if pipeline.planner.is_compared() && !self.jobs.is_looking() {
-                    self.tell_compared();
+                if pipeline.planner.is_compared()
+                    && !self.jobs.is_looking()
+                    && let Some(comparing) = self.comparing.take()
+                {
+                    comparing.tell_end();
                 }
             }
             Done::Armed { mailboxes, .. } => self.adopt(mailboxes, watching, pipeline, now),
@@ -360,7 +290,7 @@ impl Upkeep {
                 self.new_folders_read = false;
                 for mut listing in listings {
                     self.remapping.watch_folders(std::mem::take(&mut listing.folders));
-                    self.report(&listing.notices);
+                    self.notices.report(&listing.notices);
                     self.add(listing, pipeline);
                 }
                 self.read_new_folders();
@@ -444,10 +374,8 @@ impl Upkeep {
             }
         }
         self.remapping.watch_folders(listing.folders);
-        // What is no longer so may be said again when it comes back.
-        let still: HashSet<&str> = listing.notices.iter().map(|notice| notice.message.as_str()).collect();
-        self.logged.retain(|logged| still.contains(logged.as_str()));
-        self.report(&listing.notices);
+        self.notices.forget_all_but(&listing.notices);
+        self.notices.report(&listing.notices);
         self.remapping.compare(listing.mailboxes, why, &mut self.jobs, &pipeline.map);
     }
 
@@ -467,23 +395,7 @@ impl Upkeep {
         }
         // What is there at the first start is no news.
         let appeared = why != Why::Start;
-        self.to_arm.extend(new.into_iter().map(|id| Arming { id, appeared, tries: 0 }));
-    }
-
-    /// Logs what the sources report, each thing once.
-    fn report(&mut self, notices: &[Notice]) {
-        let new: Vec<_> =
-            notices.iter().filter(|notice| self.logged.insert(notice.message.clone())).collect();
-        for notice in new.iter().take(NOTICES_LOGGED) {
-            warn!(source = %notice.source, hint = notice.hint, "{}: {}; hint: {}", notice.source, notice.message, notice.hint);
-        }
-        if new.len() > NOTICES_LOGGED {
-            warn!(
-                more = new.len() - NOTICES_LOGGED,
-                "there are {} more like this; `pushmaild users` lists them all",
-                new.len() - NOTICES_LOGGED
-            );
-        }
+        self.unarmed.add(new, appeared);
     }
 }
 

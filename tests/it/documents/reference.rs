@@ -1,4 +1,4 @@
-//! docs/configuration.md is made from the comments of src/config/raw.rs, and this is what makes it.
+//! docs/configuration.md is made from the comments of src/config/, and this is what makes it.
 //!
 //! `WRITE_DOCUMENTS=1 cargo nextest run reference` writes it anew.
 
@@ -11,16 +11,18 @@ use pushmaild::config::Config;
 use syn::{Attribute, Expr, Fields, GenericArgument, Item, Lit, Meta, PathArguments, Type};
 
 use super::links::slug;
-use super::{complete, project_file, project_text};
+use super::{complete, project_file};
 
 const DOCUMENT: &str = "docs/configuration.md";
-/// Where the tables are, and what their keys are made of.
-const SOURCES: [&str; 2] = ["src/config/raw.rs", "src/proto/push_notify.rs"];
+/// Where the tables are, each in a file of its own.
+const TABLES: &str = "src/config";
+/// What keys are made of that is defined elsewhere.
+const DIALECTS: &str = "src/proto/push_notify.rs";
 const ROOT: &str = "File";
 
 const INTRODUCTION: &str = r#"# The configuration
 
-<!-- Made from src/config/raw.rs by tests/it/documents/reference.rs; do not edit. WRITE_DOCUMENTS=1 cargo nextest run reference -->
+<!-- Made from src/config/ by tests/it/documents/reference.rs; do not edit. WRITE_DOCUMENTS=1 cargo nextest run reference -->
 
 `/etc/pushmaild/pushmaild.toml`, unless `-c FILE` names another. [`examples/everything.toml`](../examples/everything.toml) has all of it
 in one file.
@@ -65,8 +67,11 @@ struct Types {
 impl Types {
     fn read() -> Self {
         let mut types = Self::default();
-        for source in SOURCES {
-            let file = syn::parse_file(&project_text(source)).unwrap_or_else(|e| panic!("{source}: {e}"));
+        let tables = fs::read_dir(project_file(TABLES)).expect("the folder can be read");
+        let tables = tables.map(|entry| entry.expect("the folder can be read").path());
+        for source in tables.chain([project_file(DIALECTS)]) {
+            let text = fs::read_to_string(&source).unwrap_or_else(|e| panic!("{}: {e}", source.display()));
+            let file = syn::parse_file(&text).unwrap_or_else(|e| panic!("{}: {e}", source.display()));
             for item in file.items {
                 types.add(item);
             }
@@ -107,7 +112,7 @@ impl Types {
 
     fn table(&self, path: &str, ty: &Type, tables: &mut Vec<Table>) {
         let name = type_name(ty);
-        let fields = self.tables.get(&name).unwrap_or_else(|| panic!("[{path}] is no table of {SOURCES:?}"));
+        let fields = self.tables.get(&name).unwrap_or_else(|| panic!("[{path}] is no table in {TABLES}"));
         let Parts { text, default, takes_effect } = Parts::of(&self.docs[&name]);
         assert!(!text.is_empty(), "[{path}] has no comment above `struct {name}`");
         assert!(default.is_none(), "[{path}]: a default belongs to a key");
@@ -125,9 +130,9 @@ impl Types {
     fn key(&self, table: &str, field: &syn::Field) -> Key {
         let name = field_name(field);
         let Parts { text, default, takes_effect } = Parts::of(&docs(&field.attrs));
-        assert!(!text.is_empty(), "`[{table}] {name}` has no comment in src/config/raw.rs");
-        let default = default
-            .unwrap_or_else(|| panic!("`[{table}] {name}` has no line `Default: …` in src/config/raw.rs"));
+        assert!(!text.is_empty(), "`[{table}] {name}` has no comment in {TABLES}");
+        let default =
+            default.unwrap_or_else(|| panic!("`[{table}] {name}` has no line `Default: …` in {TABLES}"));
         let ty = inner(&field.ty);
         let values = self.choices.get(&type_name(&ty)).cloned().unwrap_or_default();
         for (value, text) in &values {
@@ -321,7 +326,7 @@ fn the_reference_is_what_the_comments_of_the_code_say() {
     let line = differs.unwrap_or_else(|| made.lines().count().min(found.lines().count())) + 1;
     assert!(
         made == found,
-        "{DOCUMENT} is not what src/config/raw.rs says, from line {line} on\nhint: WRITE_DOCUMENTS=1 cargo nextest run reference"
+        "{DOCUMENT} is not what {TABLES} says, from line {line} on\nhint: WRITE_DOCUMENTS=1 cargo nextest run reference"
     );
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use tracing::{debug, error, info, warn};
 
-use super::{Landed, NOTE_PUSHED, Pusher, RETRY, Shown, UNAVAILABLE, now};
+use super::{Landed, NOTE_PUSHED, Pusher, RETRY, Shown, now};
 use crate::{
     registry::{Timestamp, change::Change, life::Answer},
     sink::apns::{
@@ -22,6 +22,8 @@ use crate::{
     sink::tally::{Fate, Pushed, Via},
 };
 
+/// So many answers of "unavailable" in a row are Apple's trouble and not the push's, and everything waits a while.
+const UNAVAILABLE: u32 = 3;
 /// A mass failure that lasts is told of again after this time.
 const TELL_AGAIN: Duration = Duration::from_secs(3600);
 /// So many different answers that are our fault are told of.

@@ -1,25 +1,26 @@
 //! The task that pushes: takes what changed, looks up the devices, and sees each push through to its answer.
+//!
+//! Here is what the task knows, and the loop; the way of a push is in `look_up.rs`, `send.rs` and `landed.rs`.
 
 mod landed;
+mod look_up;
+mod send;
 
 use std::{
     collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
     mem,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::HeaderValue;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
-use tracing::{debug, error, info, warn};
+use tokio::sync::{mpsc, oneshot};
+use tracing::debug;
 
 use super::{
-    circuit::{Allowed, Circuit},
+    circuit::Circuit,
     connection::Reply,
     connections::{Connections, Event},
     counters::Counters,
@@ -28,40 +29,28 @@ use super::{
     dial::Dial,
     guard::Guard,
     pending::{Pending, PushId},
-    push::{self, Authority, Changed, Priorities, Push},
+    push::{Authority, Changed, Priorities, Push},
 };
 use crate::{
     backoff::Backoff,
     handover::Handover,
     mailbox::Username,
-    registry::{
-        DeviceToken, Key, Registration, Timestamp, Topic,
-        change::Change,
-        service::{NotStored, Registry},
-    },
+    registry::{DeviceToken, Key, Timestamp, Topic, change::Change, service::Registry},
     sink::milliseconds,
 };
 
-/// Pushes on the wire at once. More bring little: 100 fill a connection.
-const IN_FLIGHT: usize = 200;
+use look_up::Found;
+
+pub use look_up::join;
+
 /// Answers in one turn. With all of them in one, the server would have nothing to do meanwhile, and nor would we afterwards.
 const TURN: usize = 32;
-/// Apple answers within some hundred milliseconds.
-const ANSWER: Duration = Duration::from_secs(10);
 /// The first and the longest wait of a push whose answer was "later". Each is shortened by up to a half, so it is never less than a second.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
-/// A server that offers no stream tells nobody when it does: it is asked so often.
-const ASK_FOR_ROOM: Duration = Duration::from_secs(1);
 /// At the end, what is on its way may take so long.
 const END: Duration = Duration::from_millis(800);
-/// So many answers of "unavailable" in a row are Apple's trouble and not the push's, and everything waits a while.
-const UNAVAILABLE: u32 = 3;
-/// Names in one question to the registry.
-const LOOKUP: usize = 512;
 /// What went well is written to the registry so often, or when there are so many.
 const NOTE_PUSHED: (Duration, usize) = (Duration::from_secs(1), 16_384);
-/// A registry that cannot be read is asked again after this time.
-const LOOKUP_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the sink is told of a user's mailbox: all of the user's names, and what changed.
 pub type Changes = Handover<Username, (Vec<Username>, Changed)>;
@@ -110,8 +99,6 @@ struct Landed {
     /// None if there was no answer in time.
     reply: Option<Result<Reply, h2::Error>>,
 }
-
-type Found = (Vec<(Vec<Username>, Changed)>, Result<Vec<Registration>, NotStored>);
 
 /// The task.
 pub struct Pusher<D: Dial, R: Devices = Registry> {
@@ -264,152 +251,6 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
         is_looking_up || !self.in_flight.is_empty() || is_connecting
     }
 
-    fn changed(&mut self, changed: impl IntoIterator<Item = (Username, (Vec<Username>, Changed))>) {
-        for (user, changed) in changed {
-            match self.to_look_up.entry(user) {
-                std::collections::hash_map::Entry::Occupied(mut entry) => join(entry.get_mut(), changed),
-                std::collections::hash_map::Entry::Vacant(entry) => {
-                    entry.insert(changed);
-                }
-            }
-        }
-    }
-
-    fn look_up(&mut self, time: Instant) {
-        if self.looking_up.is_some() || self.to_look_up.is_empty() || time < self.look_up_at {
-            return;
-        }
-        let asked: Vec<_> = if self.to_look_up.len() <= LOOKUP {
-            mem::take(&mut self.to_look_up).into_values().collect()
-        } else {
-            let some: Vec<_> = self.to_look_up.keys().take(LOOKUP).cloned().collect();
-            some.iter().filter_map(|user| self.to_look_up.remove(user)).collect()
-        };
-        let names = asked.iter().flat_map(|(names, _)| names.iter().cloned()).collect();
-        let found = self.devices.of_users(names);
-        self.looking_up = Some((asked.len(), found.map(|found| (asked, found)).boxed()));
-    }
-
-    fn found(&mut self, (asked, found): Found) {
-        let Ok(registrations) = found else {
-            // Kept by user, and so bounded, until the registry can be read.
-            self.look_up_at = now() + LOOKUP_AGAIN;
-            self.changed(
-                asked
-                    .into_iter()
-                    .filter_map(|(names, changed)| Some((names.first()?.clone(), (names, changed)))),
-            );
-            return;
-        };
-        let mut of_user: HashMap<&Username, Vec<&Registration>> = HashMap::new();
-        for registration in &registrations {
-            of_user.entry(&registration.key.user).or_default().push(registration);
-        }
-        for (names, changed) in &asked {
-            // A device may have registered under two names of one mailbox.
-            let mut devices = HashSet::new();
-            let mut is_for_one = false;
-            for registration in names.iter().filter_map(|name| of_user.get(name)).flatten() {
-                let Key { token, account, .. } = &registration.key;
-                if registration.state.is_live()
-                    && devices.insert((token, account))
-                    && let Some(mut push) = Push::new(registration, changed)
-                {
-                    // Nearly all have the same topic, and share it: a tenth of what a push takes.
-                    if push.topic == self.topic {
-                        push.topic.clone_from(&self.topic);
-                    } else {
-                        self.topic.clone_from(&push.topic);
-                    }
-                    self.pending.add(push);
-                    is_for_one = true;
-                }
-            }
-            if let Some(user) = names.first().filter(|_| !is_for_one) {
-                debug!(%user, sink = "apns", reason = "not-asked-for", "nothing to push to {user} through Apple: no device wants to hear of what changed");
-            }
-        }
-    }
-
-    /// Sends what may be sent.
-    fn send(&mut self, time: Instant) {
-        if self.paused_until.is_some_and(|until| time < until) {
-            return;
-        }
-        while self.in_flight.len() < IN_FLIGHT && self.pending.has_ready(time) {
-            let allowed = self.circuit.allows(time);
-            match allowed {
-                Allowed::All => {}
-                Allowed::Probe if self.in_flight.is_empty() => {}
-                Allowed::Probe | Allowed::NotBefore(_) => return,
-            }
-            let credential = match &self.settings.link {
-                Ok((_, credential)) => Arc::clone(credential),
-                Err(reason) => return self.without_credential(&reason.clone()),
-            };
-            let clock = SystemTime::now();
-            if let Some(problem) = credential.problem_at(clock) {
-                return self.refused(&problem.to_string());
-            }
-            let Some(connection) = self.connections.with_room() else {
-                return self.connections.dial_if_wanted();
-            };
-            let Some((id, push)) = self.pending.next(time) else { return };
-            if time >= push.expires {
-                Counters::add(&self.counters.expired);
-                self.pending.done(id);
-                let Shown { user, token, kind, age_ms, events, .. } = Shown::of(&push, time);
-                info!(%user, kind, age_ms, events, %token, sink = "apns", outcome = "expired", "not pushed to device {token} of {user}: it is a day old, and the phone has looked of itself");
-                continue;
-            }
-            let Some(topic) = topic_of(&push, &self.settings) else {
-                self.on_other_topic(&push);
-                self.pending.done(id);
-                continue;
-            };
-            let apns_id = push::new_id();
-            let Settings { priorities, authority, .. } = &self.settings;
-            let authorization = credential.authorization(clock);
-            let request =
-                push::request(&push, topic, *priorities, authority, authorization.clone(), &apns_id, clock);
-            let (request, body) = match request {
-                Ok(request) => request,
-                Err(error) => {
-                    error!(user = %push.key.user, %error, "a push for {} cannot be written and is dropped: {error}", push.key.user);
-                    Counters::add(&self.counters.dropped);
-                    self.pending.done(id);
-                    continue;
-                }
-            };
-            connection.in_flight += 1;
-            let number = connection.number;
-            let exchange = connection.exchange(request, body);
-            // No `async` block, which would have room for the exchange twice.
-            let landed = timeout(ANSWER, exchange).map(move |reply| {
-                let (sent, reply) = (clock.into(), reply.ok());
-                Landed { id, push, connection: number, sent, apns_id, authorization, reply }
-            });
-            self.in_flight.push(landed.boxed());
-            self.circuit.probing(time);
-        }
-    }
-
-    fn on_other_topic(&mut self, push: &Push) {
-        Counters::add(&self.counters.other_topic);
-        let topic = push.topic.as_ref().map_or("", |topic| topic.as_str());
-        if self.other_topics.insert(topic.to_owned()) {
-            let ours = self.settings.topic.as_deref().unwrap_or("none");
-            warn!(
-                topic,
-                ours,
-                "devices that were told the topic `{topic}` get no push, for the credential is for `{ours}`; each gets them again when it comes back, within a day if it is used"
-            );
-        } else {
-            let (user, token) = (&push.key.user, &push.key.token);
-            debug!(%user, %token, topic, sink = "apns", reason = "other-topic", "not pushed to device {token} of {user}: it was told the topic `{topic}`");
-        }
-    }
-
     fn renew(&mut self, settings: Settings<D>) {
         self.connections.renew(settings.way());
         self.settings = settings;
@@ -447,53 +288,7 @@ impl<D: Dial + Clone, R: Devices> Pusher<D, R> {
 
     fn deadline(&self, time: Instant) -> Option<Instant> {
         let lookup = (!self.to_look_up.is_empty() && self.looking_up.is_none()).then_some(self.look_up_at);
-        let send = if self.in_flight.len() >= IN_FLIGHT || self.pending.len() == self.in_flight.len() {
-            None
-        } else {
-            let ready = if self.pending.has_ready(time) { Some(time) } else { self.pending.deadline() };
-            let allowed = match self.circuit.allows(time) {
-                Allowed::All | Allowed::Probe => None,
-                Allowed::NotBefore(at) => Some(at),
-            };
-            let connect = self.connections.deadline().map(tokio::time::Instant::into_std);
-            // What is ready and yet was not sent waits for one of these, or for an event.
-            let gate = [self.paused_until, allowed, connect].into_iter().flatten().max();
-            match (ready, gate.filter(|gate| *gate > time)) {
-                (Some(ready), Some(gate)) => Some(ready.max(gate)),
-                (Some(ready), None) => Some(ready.max(time + ASK_FOR_ROOM)),
-                (None, _) => None,
-            }
-        };
-        [lookup, send, self.note_at].into_iter().flatten().min()
-    }
-}
-
-/// The topic that a push goes out on. None if the phone expects another one than the credential has.
-fn topic_of<'a, D>(push: &'a Push, settings: &'a Settings<D>) -> Option<&'a str> {
-    let ours = settings.topic.as_deref();
-    match &push.topic {
-        None => ours,
-        Some(topic) => {
-            let topic = topic.as_str();
-            let of_credential = settings.link.as_ref().map_or(&[][..], |(_, credential)| credential.topics());
-            let is_ours = ours == Some(topic) || of_credential.iter().any(|it| it == topic);
-            is_ours.then_some(topic)
-        }
-    }
-}
-
-/// Joins what changed to what waits for the same user.
-pub fn join(waiting: &mut (Vec<Username>, Changed), (names, new): (Vec<Username>, Changed)) {
-    let (old_names, old) = waiting;
-    *old_names = names;
-    old.inbox |= new.inbox;
-    old.kind = old.kind.max(new.kind);
-    old.since = old.since.min(new.since);
-    old.events = old.events.saturating_add(new.events);
-    for other in new.others {
-        if !old.others.contains(&other) {
-            old.others.push(other);
-        }
+        [lookup, self.send_deadline(time), self.note_at].into_iter().flatten().min()
     }
 }
 
