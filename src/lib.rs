@@ -18,6 +18,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod control;
+mod count;
 pub mod daemon;
 pub mod debouncer;
 pub mod exit_code;

@@ -16,7 +16,7 @@ pub(crate) fn milliseconds(log: &str, before: &str, after: &str) -> Option<Durat
 /// How long the start took: until the map was there, and from then until everything was armed and compared.
 pub(crate) fn start(daemon: &Daemon) -> Result<[Duration; 2]> {
     let log = daemon.log();
-    if log.contains("directories polled") {
+    if log.contains(" polled, after ") {
         return Err("others have taken watches, and not all of the mailboxes got theirs; try again".into());
     }
     let found = |before, after| {

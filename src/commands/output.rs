@@ -74,11 +74,6 @@ pub(super) fn json(exit: Exit, document: &impl Serialize) -> Exit {
     })
 }
 
-/// A number of things.
-pub(super) fn count(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
 /// Shows how far something long has come, on a terminal only.
 pub(super) struct Progress {
     what: &'static str,

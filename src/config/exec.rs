@@ -8,6 +8,8 @@ use toml::Spanned;
 use super::{Check, ConfigError, span::Span};
 use crate::sink::exec::command::{Argument, Command};
 
+/// What a command may have in bytes, before names and paths are put in. Every system passes twice as much, with the environment.
+const LONGEST_COMMAND: usize = 64 * 1024;
 /// A machine with a few cores has enough to do with them.
 const DEFAULT_CONCURRENCY: usize = 4;
 /// Each is a process with two pipes of the daemon's.
@@ -29,7 +31,8 @@ pub(super) struct ExecTable {
     /// The program that is run for each push of each user, and its arguments. It is never given to a shell: each item is one argument, with
     /// `{user}`, `{kind}` (`new-mail` or `change`) and `{path}` (the Maildir) put in wherever they stand; the same is in the environment as
     /// `PUSHMAILD_USER`, `PUSHMAILD_KIND` and `PUSHMAILD_PATH`. A program without a slash is looked up in `PATH`. Names are passed as they
-    /// are, so let the argument before `{user}` be `--` if the program has options and a name may begin with `-`.
+    /// are, so let the argument before `{user}` be `--` if the program has options and a name may begin with `-`. All words together have
+    /// 64 KiB at most.
     ///
     /// Default: none; the table needs it
     pub(super) command: Spanned<Vec<Spanned<String>>>,
@@ -63,6 +66,14 @@ impl Check<'_> {
         };
         if let Some(nul) = raw.command.get_ref().iter().find(|word| word.get_ref().contains('\0')) {
             return Err(self.error(nul, "an argument with a NUL in it", "no program can be given one"));
+        }
+        let bytes: usize = raw.command.get_ref().iter().map(|word| word.get_ref().len() + 1).sum();
+        if bytes > LONGEST_COMMAND {
+            return Err(self.error(
+                &raw.command,
+                format_args!("a command of {bytes} bytes"),
+                "no program can be given so much: write it to a file, and name the file",
+            ));
         }
         let command = Command {
             program: self.program(program)?,

@@ -80,3 +80,24 @@ fn the_command_of_doveadm() {
         assert_eq!(doveadm.refresh, Duration::from_secs(3600));
     }
 }
+
+/// What the system would refuse for every user is refused before anybody has mail.
+#[test]
+fn a_command_that_no_program_can_be_given_is_refused() {
+    let with = |length: usize| {
+        let text = format!(
+            "[mailboxes]\nmap-file = 'users'\n[exec]\ncommand = ['/bin/true', '{}']\n",
+            "x".repeat(length)
+        );
+        Config::parse(Path::new("/etc/pushmaild/pushmaild.toml"), &text)
+    };
+    // Each with the NUL that ends it.
+    let most = 64 * 1024 - "/bin/true".len() - 2;
+    assert!(with(most).is_ok());
+    let error = with(most + 1).expect_err("too long");
+    assert!(
+        error.to_string().contains("pushmaild.toml:4:11") && error.to_string().contains("65537 bytes"),
+        "{error}"
+    );
+    assert!(error.hint().contains("name the file"), "{}", error.hint());
+}

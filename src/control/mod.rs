@@ -12,6 +12,7 @@
 //! Everything here runs on a thread of its own and only reads. A client that is slow, or hostile, holds up itself.
 
 pub mod client;
+mod clients;
 mod desk;
 mod http;
 mod metrics;

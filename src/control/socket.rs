@@ -7,7 +7,7 @@
 //! C: anything else      S: { "error": … }
 //! ```
 
-use std::{io, os::unix, sync::Arc, time::Duration};
+use std::{io, os::unix, time::Duration};
 
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use rustix::process::geteuid;
@@ -15,12 +15,14 @@ use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream, unix::UCred},
-    sync::Semaphore,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tracing::{debug, error};
 
-use super::desk::{Desk, NoAnswer};
+use super::{
+    clients,
+    desk::{Desk, NoAnswer},
+};
 use crate::unix_socket::BoundPath;
 
 /// Clients at a time; others wait to be let in.
@@ -31,8 +33,6 @@ const LINE: u64 = 1024;
 const ASK: Duration = Duration::from_secs(2);
 /// And to take each piece of the answer within this time.
 const TAKE: Duration = Duration::from_secs(5);
-/// When `accept` fails, there is no file descriptor left.
-const NO_DESCRIPTOR: Duration = Duration::from_secs(1);
 
 /// Answers clients until it is dropped; then the socket's path is removed.
 pub(super) async fn serve(listener: unix::net::UnixListener, path: BoundPath, desk: Desk) {
@@ -42,22 +42,17 @@ pub(super) async fn serve(listener: unix::net::UnixListener, path: BoundPath, de
         Ok(listener) => listener,
         Err(error) => return error!(%error, "the control socket cannot be served: {error}"),
     };
-    let clients = Arc::new(Semaphore::new(CLIENTS));
-    loop {
-        let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
-        let Ok((mut stream, _)) = listener.accept().await else {
-            sleep(NO_DESCRIPTOR).await;
-            continue;
-        };
+    let accept = async || Ok(listener.accept().await?.0);
+    let serve = |mut stream| {
         let desk = desk.clone();
-        tokio::spawn(async move {
+        async move {
             // A client that has gone, or takes too long, is nobody's trouble but its own.
             if let Err(error) = converse(&mut stream, group, &desk).await {
                 debug!(%error, "a client of the control socket: {error}");
             }
-            drop(permit);
-        });
-    }
+        }
+    };
+    clients::let_in(CLIENTS, accept, serve).await;
 }
 
 async fn converse(stream: &mut UnixStream, group: Option<u32>, desk: &Desk) -> io::Result<()> {

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     registry::{Registration, Timestamp},
-    sink::tally::{Pushed, label},
+    sink::{
+        apns::judgement::ENDS_SOON,
+        tally::{Pushed, label},
+    },
 };
 
 /// Less than the milliseconds from 1970 to the year 10000.
@@ -181,6 +184,29 @@ pub struct ApnsStatus {
     pub retried: u64,
     /// Connections that were tried.
     pub connections: u64,
+}
+
+/// How far the end of a certificate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateEnd {
+    /// It has passed.
+    Passed,
+    /// So few days that it is worth a word.
+    Soon(u64),
+    /// So many days.
+    Far(u64),
+}
+
+impl ApnsStatus {
+    /// How far the certificate's end is; none for provider tokens.
+    #[must_use]
+    pub fn certificate_end(&self) -> Option<CertificateEnd> {
+        Some(match u64::try_from(self.certificate_days_left?) {
+            Err(_) => CertificateEnd::Passed,
+            Ok(days) if days <= ENDS_SOON => CertificateEnd::Soon(days),
+            Ok(days) => CertificateEnd::Far(days),
+        })
+    }
 }
 
 /// The registry.

@@ -42,9 +42,9 @@ impl Comparing {
         let Self { since, mailboxes, why } = self;
         let took_ms = milliseconds(since.elapsed());
         if *why == Why::Overflow {
-            info!(mailboxes, took_ms, "all {mailboxes} mailboxes have been looked at, in {took_ms} ms");
+            info!(mailboxes, took_ms, "all mailboxes have been looked at, in {took_ms} ms ({mailboxes})");
         } else {
-            debug!(mailboxes, took_ms, "sweep: {mailboxes} mailboxes were compared in {took_ms} ms");
+            debug!(mailboxes, took_ms, "sweep: all mailboxes were compared in {took_ms} ms ({mailboxes})");
         }
     }
 }

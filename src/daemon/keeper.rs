@@ -151,7 +151,7 @@ impl Keeper {
             }
         }
         let gone = self.gone.len();
-        debug!(count, gone, "records of {count} mailboxes; {gone} of mailboxes that are no more");
+        debug!(count, gone, "records of mailboxes: {count}, and {gone} of mailboxes that are no more");
         Arrival::Unrecorded
     }
 

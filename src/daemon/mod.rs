@@ -9,6 +9,7 @@
 
 mod above;
 mod arming;
+mod beginning;
 mod comparison;
 mod errands;
 mod error;
@@ -34,7 +35,7 @@ use std::{
     io,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -45,6 +46,7 @@ use crate::{
     classifier::Op,
     config::{Config, NO_RECORDS, WatchedMailboxes},
     control::{Control, Question},
+    count::count,
     instance_lock::InstanceLock,
     planner::Arrival,
     registry::{reader::Stored, service::NotStored},
@@ -55,6 +57,7 @@ use crate::{
 
 pub use self::error::DaemonError;
 use self::{
+    beginning::Beginning,
     errands::Errand,
     jobs::{Done, Why},
     keeper::{Keeper, Kept},
@@ -129,8 +132,8 @@ struct Daemon {
     /// A READY=1 is owed since the start or a reload.
     ready_owed: bool,
     started: Instant,
-    /// When the process began.
-    began: SystemTime,
+    /// When the process began. A reload does not change it.
+    began: Beginning,
     /// Events that were read.
     events: u64,
     /// None without a control socket.
@@ -139,7 +142,7 @@ struct Daemon {
 
 impl Daemon {
     fn new(config: Config, lock: InstanceLock) -> Result<Self, DaemonError> {
-        let began = SystemTime::now();
+        let began = Beginning::now();
         let push_notify = config.push_notify.as_ref().map(PushNotifySink::new).transpose()?;
         let has_clients = config.apns.is_some() || config.listen.is_some();
         let registry =
@@ -375,14 +378,15 @@ impl Daemon {
         let watches = counts.watches;
         let polled = match counts.polled {
             0 => String::new(),
-            polled => format!(" and {polled} directories polled"),
+            polled => format!(" and {} polled", count(polled, "directory", "directories")),
         };
+        let all = count(mailboxes, "mailbox", "mailboxes");
         let of_all = match self.pipeline.only_registered {
             true => {
                 let registered = self.pipeline.map.ids().filter(|id| self.pipeline.is_wanted(*id)).count();
-                format!("{registered} of {mailboxes} mailboxes, those with a registered device,")
+                format!("{registered} of {all}, those with a registered device,")
             }
-            false => format!("{mailboxes} mailboxes"),
+            false => all.clone(),
         };
         info!(
             mailboxes,
@@ -392,7 +396,8 @@ impl Daemon {
             took_ms,
             map_ms,
             armed_ms,
-            "watching {of_all} with {watches} watches of {backend}{polled}, after {map_ms} ms for the map and {armed_ms} ms to arm and compare"
+            "watching {of_all} with {} of {backend}{polled}, after {map_ms} ms for the map and {armed_ms} ms to arm and compare",
+            count(watches, "watch", "watches")
         );
         let found = self.pipeline.planner.found_by_looks();
         debug!(
@@ -400,7 +405,7 @@ impl Daemon {
             reason = "recorded",
             "directories that are not as they were recorded: {found}; for the others there is nothing to push"
         );
-        service_manager::ready(&format!("watching {mailboxes} mailboxes with {backend}"));
+        service_manager::ready(&format!("watching {all} with {backend}"));
     }
 
     fn job_done(&mut self, done: Done) -> Result<(), DaemonError> {

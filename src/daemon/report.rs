@@ -64,7 +64,7 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: process::id(),
             time: time(SystemTime::now()),
-            started: time(self.began),
+            started: time(self.began.date()),
             ready: !self.ready_owed,
             config: config.path.display().to_string(),
             map: MapStatus {

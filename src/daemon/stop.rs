@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::{Daemon, DaemonError, REST, any_of, network::OpenRegistry, sleep_until};
 use crate::{
+    count::count,
     service_manager,
     sink::{apns::ApnsSink, exec::ExecSink},
     stamp::RACY,
@@ -150,16 +151,17 @@ impl Daemon {
 
 fn tell_the_end(pushes: usize, trouble: Option<String>, keeps: bool) {
     let until = if keeps { "they go out after the next start" } else { "they are lost" };
+    let unsent = count(pushes, "push", "pushes");
     match (pushes, trouble) {
         (0, _) => info!("stopped; every push is sent"),
         (pushes, None) => {
             warn!(
                 pushes,
-                "stopped; {pushes} pushes could not be sent, for the receiver does not take them; {until}"
+                "stopped; {unsent} could not be sent, for the receiver does not take them; {until}"
             );
         }
         (pushes, Some(trouble)) => {
-            warn!(pushes, trouble, "stopped; {pushes} pushes could not be sent: {trouble}; {until}");
+            warn!(pushes, trouble, "stopped; {unsent} could not be sent: {trouble}; {until}");
         }
     }
 }

@@ -221,7 +221,7 @@ impl Upkeep {
 
     /// Looks at everything again: at the sources of the map, at each mailbox, and at what is watched above them.
     fn sweep(&mut self, why: planner::Why, watching: &mut Watching, pipeline: &mut Pipeline, now: Instant) {
-        debug!(mailboxes = pipeline.map.len(), "sweep: {} mailboxes are compared", pipeline.map.len());
+        debug!(mailboxes = pipeline.map.len(), "sweep: all mailboxes are compared ({})", pipeline.map.len());
         self.rescans += 1;
         self.read_sources(now, Why::Sweep);
         // The poller compares what it polls, on a thread that a file server may hold up.
@@ -245,7 +245,7 @@ impl Upkeep {
             debug!(mailboxes, "events were dropped again");
         } else {
             self.overflow_told = Some(now);
-            warn!(mailboxes, "events were dropped; every one of the {mailboxes} mailboxes is looked at");
+            warn!(mailboxes, "events were dropped; all mailboxes are looked at ({mailboxes})");
         }
         self.overflows += 1;
         pipeline.release_halves(now);

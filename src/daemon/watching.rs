@@ -21,6 +21,7 @@ use super::{
 use crate::{
     config::Backend,
     control::status::MailboxState,
+    count::count,
     growth,
     mailbox::MailboxId,
     maildir::Part,
@@ -331,7 +332,8 @@ impl Watching {
         if troubles > TROUBLES_LOGGED {
             warn!(
                 mailboxes = troubles,
-                "{troubles} mailboxes cannot be watched; the first ones are logged above"
+                "{} cannot be watched; the first ones are logged above",
+                count(troubles, "mailbox", "mailboxes")
             );
         }
         // Said once: from then on every new mailbox meets the limit.
@@ -342,8 +344,9 @@ impl Watching {
                 watches,
                 polled,
                 hint,
-                "the limit of watches is reached: {watches} are armed, and {polled} directories are polled; hint: {hint}, then \
-                 restart pushmaild"
+                "the limit of watches is reached: {watches} are armed, and {} polled; hint: {hint}, then \
+                 restart pushmaild",
+                count(polled, "directory is", "directories are")
             );
         }
         if std::mem::replace(&mut self.waiting_logged, self.waiting) < self.waiting {

@@ -191,7 +191,8 @@ impl Writer {
             let count = std::mem::take(&mut self.caught_up);
             info!(
                 count,
-                "the registry is complete again: {count} registrations that waited for the disk are written"
+                "the registry is complete again: what waited for the disk is written ({})",
+                crate::count::count(count, "registration", "registrations")
             );
         }
     }
@@ -295,7 +296,7 @@ fn log(change: &Change, applied: &Applied) {
             warn!(user = %key.user, token = %key.token, "not registered: device {} of {}: {refused}", key.token, key.user);
         }
         (Change::Expire { .. }, Applied::Done(count @ 1..)) => {
-            info!(count, "{count} registrations that have not come back for long are removed");
+            info!(count, "registrations that have not come back for long are removed: {count}");
         }
         _ => {}
     }

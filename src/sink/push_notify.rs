@@ -12,6 +12,7 @@ use super::{Health, Outcome, Sink, socket::RecordSocket, tally::Via, waiting::Wa
 use crate::{
     backoff::Backoff,
     config::PushNotify,
+    count::count,
     debouncer::MailboxReady,
     mailbox::{MailboxId, MailboxMap, Username},
     proto::push_notify::{Dialect, Message},
@@ -130,13 +131,14 @@ impl PushNotifySink {
         if let Some(outage) = self.outage.take() {
             let seconds = now.duration_since(outage.since).as_secs_f64();
             let pushes = outage.sent_since;
+            let sent = count(pushes, "push", "pushes");
             if outage.kind == io::ErrorKind::WouldBlock && seconds < 10.0 {
-                debug!(pushes, seconds, "the receiver has caught up: {pushes} pushes in {seconds:.1} s");
+                debug!(pushes, seconds, "the receiver has caught up: {sent} in {seconds:.1} s");
             } else if outage.kind != io::ErrorKind::Other {
                 info!(
                     pushes,
                     seconds,
-                    "the push_notify socket works again after {seconds:.1} s; the {pushes} pushes that waited are sent"
+                    "the push_notify socket works again after {seconds:.1} s; what waited is sent: {sent}"
                 );
             }
         }

@@ -11,24 +11,22 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Report, count, some};
+use super::{Report, some};
 use crate::{
     config::{Apns, Config, Listen, NO_RECORDS},
+    count::count,
     mailbox::listing::Listing,
     registry::{Store, StoreError, service::spill_path, sqlite::SqliteStore},
     sink::apns::{
         credential::roots,
+        judgement::judge,
         settings::{self, Loaded},
     },
     unix_socket,
 };
 
-/// From here on the end of a certificate is worth a word: days.
-const SOON: u64 = 30;
 /// The unit's folder for sockets, which is there while the daemon runs.
 const RUNTIME_DIRECTORY: &str = "/run/pushmaild";
-/// What the topics of iOS Mail begin with.
-const MAIL_TOPICS: [&str; 2] = ["com.apple.mobilemail.", "com.apple.mail.XServer."];
 
 /// `[apns]`.
 #[derive(Debug, Serialize)]
@@ -61,10 +59,12 @@ pub(super) struct ListenReport {
 impl Report {
     pub(super) fn apns(&mut self, config: &Config) {
         let Some(apns) = &config.apns else { return };
-        let topic = apns.topic.as_ref().map(ToString::to_string);
+        let loaded = settings::load(apns);
+        let topic = settings::topic(apns, loaded.as_ref().ok());
+        self.topic.clone_from(&topic);
         let mut report =
             ApnsReport { topic, subject: None, environment: None, endpoint: String::new(), days_left: None };
-        match settings::load(apns) {
+        match loaded {
             Ok(loaded) => self.credential(&loaded, apns, &mut report),
             Err(unusable) => {
                 self.problem(format!("no push can go to Apple: {}", unusable.message), unusable.hint);
@@ -73,50 +73,17 @@ impl Report {
         if let Err(error) = roots(apns.ca_file.as_deref()) {
             self.problem(error.to_string(), error.hint());
         }
-        self.topic.clone_from(&report.topic);
         self.apns = Some(report);
     }
 
     fn credential(&mut self, loaded: &Loaded, apns: &Apns, report: &mut ApnsReport) {
-        let Loaded { credential, environment, mismatch } = loaded;
+        let Loaded { credential, environment, .. } = loaded;
         let now = SystemTime::now();
-        for warning in credential.warnings() {
-            self.warning(warning.to_string(), warning.hint());
-        }
-        if let Some(mismatch) = mismatch {
-            self.problem(mismatch.clone(), "leave `environment` out, or get a certificate for the other one");
-        }
-        if let Some(problem) = credential.problem_at(now) {
-            self.problem(problem.to_string(), problem.hint());
-        } else if let Some(days) = credential.days_left(now).filter(|days| *days <= SOON) {
-            self.warning(
-                format!(
-                    "the certificate ends in {}",
-                    count(usize::try_from(days).unwrap_or(usize::MAX), "day")
-                ),
-                "put the new one in its place: the daemon takes it up by itself",
-            );
-        }
-        let topics = credential.topics();
-        match (&report.topic, credential.topic()) {
-            (Some(topic), _) if !topics.is_empty() && !topics.contains(topic) => self.problem(
-                format!("the certificate is not for the topic `{topic}`, but for {}", topics.join(", ")),
-                "leave `topic` out: it is in the certificate",
-            ),
-            (None, None) => self.problem(
-                "the certificate names no topic".to_owned(),
-                "it must be one for `com.apple.mobilemail.push.…`, which has the topic as the user id of its subject; or set `topic`",
-            ),
-            (None, Some(topic)) => report.topic = Some(topic.to_owned()),
-            (Some(_), _) => {}
-        }
-        if let Some(topic) =
-            report.topic.as_ref().filter(|topic| !MAIL_TOPICS.iter().any(|mail| topic.starts_with(mail)))
-        {
-            self.warning(
-                format!("the topic `{topic}` is not one of Mail, and iPhones would not look at their mail for it"),
-                "topics of Mail begin with `com.apple.mobilemail.push.`, or with `com.apple.mail.XServer.` if they came from OS X Server",
-            );
+        for finding in judge(loaded, report.topic.as_deref(), now) {
+            match finding.is_fatal() {
+                true => self.problem(finding.to_string(), finding.hint()),
+                false => self.warning(finding.to_string(), finding.hint()),
+            }
         }
         report.subject = Some(credential.subject().to_owned());
         report.environment = Some(environment.to_string());
@@ -159,9 +126,9 @@ impl Report {
         let of_service = Path::new(RUNTIME_DIRECTORY).join(beside.file_name().unwrap_or_default());
         for spill in [beside, of_service] {
             let Ok(text) = fs::read_to_string(&spill) else { continue };
-            let lines = text.lines().count();
+            let lines = count(text.lines().count(), "registration", "registrations");
             self.warning(
-                format!("{} not in the registry yet, but in `{}`", count(lines, "registration"), spill.display()),
+                format!("{lines} not in the registry yet, but in `{}`", spill.display()),
                 "the disk did not take them; the daemon writes them when it can, and its log says why it could not",
             );
         }
@@ -192,11 +159,8 @@ impl Report {
             let names: Vec<&str> = unknown.iter().map(String::as_str).collect();
             self.warning(
                 format!(
-                    "{} no mailbox in the map, and get no push: {}",
-                    match unknown.len() {
-                        1 => "1 user with a device has".to_owned(),
-                        users => format!("{users} users with devices have"),
-                    },
+                    "{} no mailbox in the map, and so no push: {}",
+                    count(unknown.len(), "user with a device has", "users with devices have"),
                     some(&names)
                 ),
                 "do the names match those of `pushmaild users`? `username-format` says how they are compared",
@@ -206,11 +170,9 @@ impl Report {
             let others: Vec<_> = topics.iter().filter(|(topic, _)| *topic != ours).collect();
             let waiting: usize = others.iter().map(|(_, devices)| **devices).sum();
             if let Some((topic, _)) = others.first() {
+                let devices = count(waiting, "device was", "devices were");
                 self.warning(
-                    format!("{} told another topic than `{ours}`, such as `{topic}`, and get no push until they come back", match waiting {
-                        1 => "1 device was".to_owned(),
-                        _ => format!("{waiting} devices were"),
-                    }),
+                    format!("{devices} told another topic than `{ours}`, such as `{topic}`: no push until they come back"),
                     "a phone that is used comes back within a day, and then takes pushes on the new topic",
                 );
             }
@@ -246,7 +208,7 @@ impl Report {
                 write!(out, ", {environment} at {}", apns.endpoint)?;
             }
             match apns.days_left {
-                Some(days) => writeln!(out, ", {days} days left")?,
+                Some(days) => writeln!(out, ", {} left", count(days, "day", "days"))?,
                 None => writeln!(out)?,
             }
         }
@@ -255,12 +217,12 @@ impl Report {
 
     pub(super) fn write_registry(&self, out: &mut dyn io::Write) -> io::Result<()> {
         if let Some(RegistryReport { database, registrations, users, suspended, records }) = &self.registry {
-            let devices = count(*registrations, "device");
-            write!(out, "registry       {database}: {devices} of {}", count(*users, "user"))?;
+            let devices = count(*registrations, "device", "devices");
+            write!(out, "registry       {database}: {devices} of {}", count(*users, "user", "users"))?;
             if *suspended > 0 {
                 write!(out, ", {suspended} suspended")?;
             }
-            writeln!(out, "; {}", count(*records, "mailbox record"))?;
+            writeln!(out, "; {}", count(*records, "mailbox record", "mailbox records"))?;
         }
         for ListenReport { listener, address } in &self.listen {
             writeln!(out, "registrations  {listener} at {address}")?;

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     config::{Backend, Config, WatchedMailboxes},
+    count::count,
     exit_code::Exit,
     instance_lock::InstanceLock,
     mailbox::{
@@ -215,8 +216,9 @@ impl Report {
             let dropped: Vec<_> =
                 all_names(listing).filter(|name| sink.dialect.may_be_dropped(name)).collect();
             if !dropped.is_empty() {
+                let users = count(dropped.len(), "user", "users");
                 self.warning(
-                    format!("pushnotify.pl, if that is the receiver, would refuse {}: {}", count(dropped.len(), "user"), some(&dropped)),
+                    format!("pushnotify.pl, if that is the receiver, would refuse {users}: {}", some(&dropped)),
                     "it takes only names of a to z, 0 to 9, `-` and `_` that begin with a letter; OS X Lion Server takes all",
                 );
             }
@@ -248,14 +250,14 @@ impl Report {
         drop(progress);
         if unreadable > NAMED {
             self.problem(
-                format!("{} in all cannot be watched", count(unreadable, "Maildir")),
+                format!("{} in all cannot be watched", count(unreadable, "Maildir", "Maildirs")),
                 "`pushmaild users` lists them",
             );
         }
         self.missing = missing.len();
         if !missing.is_empty() {
             self.warning(
-                format!("{} not there yet: {}", count(missing.len(), "Maildir"), some(&missing)),
+                format!("{} not there yet: {}", count(missing.len(), "Maildir", "Maildirs"), some(&missing)),
                 "each is watched as soon as it is made, by the first delivery for example",
             );
         }
@@ -326,16 +328,16 @@ impl Report {
         let terminal = std::io::stdout().is_terminal();
         writeln!(out, "configuration  {}", self.config)?;
         for source in &self.sources {
-            writeln!(out, "source         {}: {}", source.source, count(source.users, "user"))?;
+            writeln!(out, "source         {}: {}", source.source, count(source.users, "user", "users"))?;
         }
-        writeln!(out, "mailboxes      {} of {}", self.mailboxes, count(self.users, "user"))?;
+        writeln!(out, "mailboxes      {} of {}", self.mailboxes, count(self.users, "user", "users"))?;
         if let Some(watch) = &self.watch {
             write!(
                 out,
                 "watching       {} ({}), {} needed",
                 watch.backend,
                 watch.why,
-                count(watch.watches_needed, "watch")
+                count(watch.watches_needed, "watch", "watches")
             )?;
             match watch.watch_limit {
                 Some(limit) => writeln!(out, ", {limit} allowed")?,
@@ -371,14 +373,6 @@ impl Report {
 
 fn all_names(listing: &Listing) -> impl Iterator<Item = &str> {
     listing.mailboxes.ids().flat_map(|id| listing.mailboxes.names(id))
-}
-
-fn count(number: usize, of: &str) -> String {
-    match (number, of) {
-        (1, _) => format!("1 {of}"),
-        (_, "watch") => format!("{number} watches"),
-        _ => format!("{number} {of}s"),
-    }
 }
 
 fn some(names: &[&str]) -> String {

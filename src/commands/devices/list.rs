@@ -1,5 +1,7 @@
 //! `pushmaild devices list`.
 
+use std::io::{self, Write};
+
 use serde::Serialize;
 
 use super::{Place, failed, output};
@@ -74,6 +76,8 @@ impl Row {
 
 const TITLES: [&str; 8] =
     ["USER", "TOKEN", "ACCOUNT", "STATE", "TOPIC", "REGISTERED", "LAST PUSH", "LAST ANSWER"];
+/// The columns that a narrow terminal does not show, by their numbers, the first ones first.
+const DISPENSABLE: [usize; 5] = [2, 4, 5, 7, 6];
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -99,21 +103,63 @@ pub(super) fn run(arguments: &ListDevicesArgs) -> Result<Exit, Exit> {
     if arguments.json {
         return Ok(output::json(Exit::Good, &Document { devices: &rows, opted_out }));
     }
-    Ok(output::write(Exit::Good, |out| {
-        let mut widths = TITLES.map(str::len);
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row.cells()) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        for cells in std::iter::once(TITLES).chain(rows.iter().map(Row::cells)) {
-            let line: Vec<_> =
-                cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            writeln!(out, "{}", line.join("  ").trim_end())?;
-        }
+    let room = output::terminal_size().map(|(width, _)| width);
+    Ok(output::write_folded(Exit::Good, |out| {
+        write_table(&rows, room, out)?;
         if let (Some(user), Some(true)) = (&user, opted_out) {
             writeln!(out, "\n{user} is opted out: no device is taken")?;
         }
         Ok(())
     }))
+}
+
+/// A line for each row, in the columns for which there is room; in all of them where nothing is said of it.
+fn write_table(rows: &[Row], room: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+    let mut widths = TITLES.map(str::len);
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row.cells()) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let left_out = left_out(widths, room);
+    let shown = |column: &usize| !left_out.contains(column);
+    for cells in std::iter::once(TITLES).chain(rows.iter().map(Row::cells)) {
+        let line: Vec<_> = (0..TITLES.len())
+            .filter(shown)
+            .map(|column| format!("{:width$}", cells[column], width = widths[column]))
+            .collect();
+        writeln!(out, "{}", line.join("  ").trim_end())?;
+    }
+    if !left_out.is_empty() {
+        let titles: Vec<_> = left_out.iter().map(|column| TITLES[*column]).collect();
+        writeln!(out, "\nthere is no room here for {}; `--json` has all", titles.join(", "))?;
+    }
+    Ok(())
+}
+
+/// The columns without which the others have room, if they do so at all.
+fn left_out(widths: [usize; 8], room: Option<usize>) -> &'static [usize] {
+    let all: usize = widths.iter().map(|width| width + 2).sum();
+    let needed =
+        |without: usize| all - 2 - DISPENSABLE[..without].iter().map(|at| widths[*at] + 2).sum::<usize>();
+    let enough = (0..DISPENSABLE.len()).find(|without| room.is_none_or(|room| needed(*without) <= room));
+    &DISPENSABLE[..enough.unwrap_or(DISPENSABLE.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_left_out_until_the_others_have_room() {
+        let widths = [16, 9, 36, 6, 40, 20, 20, 11];
+        let titles = |room| left_out(widths, room).iter().map(|column| TITLES[*column]).collect::<Vec<_>>();
+        assert_eq!(titles(None), [""; 0], "no terminal");
+        assert_eq!(titles(Some(172)), [""; 0]);
+        assert_eq!(titles(Some(171)), ["ACCOUNT"]);
+        assert_eq!(titles(Some(134)), ["ACCOUNT"]);
+        assert_eq!(titles(Some(133)), ["ACCOUNT", "TOPIC"]);
+        assert_eq!(titles(Some(80)), ["ACCOUNT", "TOPIC", "REGISTERED"]);
+        assert_eq!(titles(Some(10)), ["ACCOUNT", "TOPIC", "REGISTERED", "LAST ANSWER", "LAST PUSH"]);
+    }
 }

@@ -11,6 +11,7 @@ use super::{load, output};
 use crate::{
     cli::{AddDeviceArgs, ConfigArgs, DevicesCommand, RemoveDevicesArgs},
     config::{Config, Registry},
+    count::count,
     exit_code::Exit,
     mailbox::{Username, listing::Listing},
     registry::{
@@ -240,6 +241,6 @@ fn backup(config: &ConfigArgs, file: &Path) -> Result<Exit, Exit> {
     }))
 }
 
-fn registrations(count: usize) -> String {
-    output::count(count, "registration", "registrations")
+fn registrations(number: usize) -> String {
+    count(number, "registration", "registrations")
 }

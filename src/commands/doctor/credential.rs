@@ -12,11 +12,12 @@ use crate::{
     config::Apns,
     mailbox::Username,
     registry::{Key, NewRegistration, Registration, Timestamp},
-    sink::apns::settings::{self, Loaded},
+    sink::apns::{
+        judgement::judge,
+        settings::{self, Loaded},
+    },
 };
 
-/// From here on the end of a certificate is worth a word: days.
-const SOON: u64 = 30;
 /// No device has it.
 const NOBODYS_TOKEN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const NOBODYS_ACCOUNT: &str = "00000000-0000-0000-0000-000000000000";
@@ -28,11 +29,10 @@ pub(super) fn test(chain: &mut Chain, apns: &Apns, daemon: Option<&Daemon>) -> O
         Err(unusable) => {
             chain.broken("credential", unusable.message, unusable.hint);
             chain.untested("Apple", "there is no credential to ask with");
-            return apns.topic.as_ref().map(ToString::to_string);
+            return settings::topic(apns, None);
         }
     };
-    let topic = apns.topic.as_ref().map(ToString::to_string);
-    let topic = topic.or_else(|| loaded.credential.topic().map(str::to_owned));
+    let topic = settings::topic(apns, Some(&loaded));
     let is_good = credential(chain, &loaded, topic.as_deref());
     let Some(topic) = topic else {
         chain.untested("Apple", "there is no topic to ask for");
@@ -49,42 +49,23 @@ pub(super) fn test(chain: &mut Chain, apns: &Apns, daemon: Option<&Daemon>) -> O
 /// Is the credential good, as far as can be seen in its files?
 fn credential(chain: &mut Chain, loaded: &Loaded, topic: Option<&str>) -> bool {
     const LINK: &str = "credential";
-    let Loaded { credential, environment, mismatch } = loaded;
+    let Loaded { credential, environment, .. } = loaded;
     let now = SystemTime::now();
-    let topics = credential.topics();
-    let text = format!("{}, {environment}, for the topic {}", credential.subject(), topic.unwrap_or("none"));
-    if let Some(problem) = credential.problem_at(now) {
-        chain.broken(LINK, problem.to_string(), problem.hint());
-    } else if let Some(mismatch) = mismatch {
-        chain.broken(
-            LINK,
-            mismatch.clone(),
-            "leave `environment` out, or get a certificate for the other one",
-        );
-    } else if topic.is_none() {
-        chain.broken(LINK, "the certificate names no topic", "set `topic` under [apns]");
-    } else if let Some(topic) =
-        topic.filter(|topic| !topics.is_empty() && !topics.iter().any(|own| own == topic))
-    {
-        chain.broken(
-            LINK,
-            format!("the certificate is not for the topic `{topic}`, but for {}", topics.join(", ")),
-            "leave `topic` out: it is in the certificate",
-        );
-    } else if let Some(days) = credential.days_left(now).filter(|days| *days <= SOON) {
-        chain.warning(
-            LINK,
-            format!("{text}; it ends in {days} days"),
-            "put the new one in its place: the daemon takes it up by itself",
-        );
-        return true;
-    } else {
-        let days =
-            credential.days_left(now).map_or_else(String::new, |days| format!("; good for {days} days"));
-        chain.good(LINK, format!("{text}{days}"));
-        return true;
+    let findings = judge(loaded, topic, now);
+    if let Some(fatal) = findings.iter().find(|finding| finding.is_fatal()) {
+        chain.broken(LINK, fatal.to_string(), fatal.hint());
+        return false;
     }
-    false
+    let text = format!("{}, {environment}, for the topic {}", credential.subject(), topic.unwrap_or("none"));
+    if findings.is_empty() {
+        let days = credential.days_left(now);
+        let days = days.map_or_else(String::new, |days| format!("; good for {days} days"));
+        chain.good(LINK, format!("{text}{days}"));
+    }
+    for finding in &findings {
+        chain.warning(LINK, format!("{text}; {finding}"), finding.hint());
+    }
+    true
 }
 
 fn probe(chain: &mut Chain, apns: &Apns, topic: &str, daemon: Option<&Daemon>) {

@@ -2,13 +2,14 @@
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
-use super::{super::output::count, chain::Chain, mailbox::Mailbox};
+use super::{chain::Chain, mailbox::Mailbox};
 use crate::{
     config::Config,
     control::{
         client::{AskError, ask},
         status::{MailboxState, Mailboxes, Push, SinkState, Status, UserStatus},
     },
+    count::count,
     mailbox::Username,
 };
 
@@ -204,7 +205,10 @@ fn all_watched(chain: &mut Chain, status: &Status) {
         ),
         _ if status.watch.polled > 0 && status.watch.backend != "poll" => chain.warning(
             "watched",
-            format!("{all}; {} directories are polled, so pushes may be late", status.watch.polled),
+            format!(
+                "{all}; {} polled, so pushes may be late",
+                count(status.watch.polled, "directory is", "directories are")
+            ),
             "the limit of watches is reached; `pushmaild check` says how to raise it",
         ),
         _ => chain.good("watched", all),
@@ -233,7 +237,7 @@ fn waiting(chain: &mut Chain, status: &Status, user: Option<&UserStatus>) {
             LINK,
             format!(
                 "{} since {}; the push goes out in {}",
-                count(pending.events as usize, "event", "events"),
+                count(pending.events, "event", "events"),
                 milliseconds(pending.age_ms),
                 milliseconds(pending.due_in_ms)
             ),

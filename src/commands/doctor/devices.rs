@@ -1,8 +1,9 @@
 //! The registered devices, their topics, and what Apple last said of them.
 
-use super::{super::output::count, chain::Chain, mailbox::Mailbox};
+use super::{chain::Chain, mailbox::Mailbox};
 use crate::{
     config::Config,
+    count::count,
     registry::{Registration, State, Store, StoreError, sqlite::SqliteStore},
 };
 

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use super::{
     super::{
-        output::{self, count},
+        output,
         users::{State, state_of},
     },
     chain::Chain,
 };
 use crate::{
     config::Config,
+    count::count,
     mailbox::{
         Username,
         listing::{Listing, Notice},

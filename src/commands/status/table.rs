@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
-use super::super::output::{count, paint};
+use super::super::output::paint;
 use crate::{
     control::{
-        status::{ApnsStatus, Push, SinkState, SinkStatus, Status},
+        status::{ApnsStatus, CertificateEnd, Push, SinkState, SinkStatus, Status},
         words::{ago, duration},
     },
+    count::count,
     plain::plain,
 };
 
@@ -22,8 +23,6 @@ const FAINT: &str = "2";
 const PUSHES: usize = 12;
 /// Mailboxes in trouble that are shown.
 const TROUBLES: usize = 8;
-/// Certificates end soon from here on.
-const SOON: i64 = 30;
 
 pub(super) fn write(status: &Status, colours: bool, out: &mut dyn Write) -> io::Result<()> {
     let Status { version, pid, started, ready, mailboxes, watch, pending, .. } = status;
@@ -48,7 +47,7 @@ pub(super) fn write(status: &Status, colours: bool, out: &mut dyn Write) -> io::
     writeln!(out, "mailboxes  {} of {} watched{missing}", mailboxes.watched, mailboxes.total)?;
     let limit = watch.limit.map_or_else(String::new, |limit| format!(" (the limit is {limit})"));
     let polled = if watch.polled > 0 {
-        paint(colours, YELLOW, &format!(", {} directories polled", watch.polled))
+        paint(colours, YELLOW, &format!(", {} polled", count(watch.polled, "directory", "directories")))
     } else {
         String::new()
     };
@@ -57,7 +56,7 @@ pub(super) fn write(status: &Status, colours: bool, out: &mut dyn Write) -> io::
         "watches    {} of {}{limit}{polled}; {}",
         watch.watches,
         watch.backend,
-        number(watch.events, "event")
+        count(watch.events, "event", "events")
     )?;
     if watch.overflows > 0 {
         writeln!(
@@ -105,7 +104,7 @@ pub(super) fn write(status: &Status, colours: bool, out: &mut dyn Write) -> io::
             0 => String::new(),
             _ => format!(", {} refused, {} failed", listener.refused, listener.failed),
         };
-        writeln!(out, "listening  {}: {}{bad}", listener.name, number(listener.taken, "request"))?;
+        writeln!(out, "listening  {}: {}{bad}", listener.name, count(listener.taken, "request", "requests"))?;
     }
     if super::is_in_trouble(status) {
         writeln!(out, "trouble    `pushmaild doctor` says what is broken, and what to do")?;
@@ -142,19 +141,23 @@ fn write_sink(sink: &SinkStatus, now: &str, colours: bool, out: &mut dyn Write) 
 fn write_apns(apns: &ApnsStatus, colours: bool, out: &mut dyn Write) -> io::Result<()> {
     let topic = apns.topic.as_deref().unwrap_or("none");
     let environment = apns.environment.as_deref().unwrap_or("no credential");
-    let ends = match apns.certificate_days_left {
+    let ends = match apns.certificate_end() {
         None => String::new(),
-        Some(days) if days < 0 => paint(colours, RED, ", the certificate has ended"),
-        Some(days) if days <= SOON => {
-            let days = number(days.unsigned_abs(), "day");
+        Some(CertificateEnd::Passed) => paint(colours, RED, ", the certificate has ended"),
+        Some(CertificateEnd::Soon(days)) => {
+            let days = count(days, "day", "days");
             paint(colours, YELLOW, &format!(", the certificate ends in {days}"))
         }
-        Some(days) => format!(", the certificate is good for {days} days"),
+        Some(CertificateEnd::Far(days)) => format!(", the certificate is good for {days} days"),
     };
     let other = match apns.other_topic {
         0 => String::new(),
-        1 => "; 1 push waits for a phone with another topic to come back".to_owned(),
-        pushes => format!("; {pushes} pushes wait for phones with another topic to come back"),
+        pushes => {
+            format!(
+                "; {} for phones with another topic to come back",
+                count(pushes, "push waits", "pushes wait")
+            )
+        }
     };
     writeln!(
         out,
@@ -205,10 +208,6 @@ fn write_pushes(pushes: &[Push], now: &str, colours: bool, out: &mut dyn Write) 
         )?;
     }
     Ok(())
-}
-
-fn number(number: u64, of: &str) -> String {
-    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
 
 fn times(number: u64) -> String {

@@ -34,13 +34,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tracing::{debug, error};
 
 use self::gate::{Gate, Refusal};
 use super::{
+    clients,
     desk::{Desk, NoAnswer},
     metrics, page,
     status::Status,
@@ -59,8 +59,6 @@ const WHOLE: Duration = Duration::from_secs(15);
 const FRESH: Duration = Duration::from_millis(200);
 /// What the kernel keeps of an answer for a client that does not read; Linux would keep megabytes.
 const BUFFER: usize = 64 * 1024;
-/// When `accept` fails, there is no file descriptor left.
-const NO_DESCRIPTOR: Duration = Duration::from_secs(1);
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -86,22 +84,17 @@ impl Http {
             Ok(listener) => listener,
             Err(error) => return error!(%error, "the status page cannot be served: {error}"),
         };
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
         let this = Arc::new(self);
-        loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let Ok((stream, _)) = listener.accept().await else {
-                sleep(NO_DESCRIPTOR).await;
-                continue;
-            };
+        let accept = async || Ok(listener.accept().await?.0);
+        let serve = |stream| {
             let this = Arc::clone(&this);
-            tokio::spawn(async move {
+            async move {
                 if timeout(WHOLE, this.converse(stream)).await.is_err() {
                     debug!("a client of the status page was too slow, and its connection is ended");
                 }
-                drop(place);
-            });
-        }
+            }
+        };
+        clients::let_in(CONNECTIONS, accept, serve).await;
     }
 
     async fn converse(&self, stream: TcpStream) {

@@ -49,7 +49,14 @@ impl Write for Escape<'_> {
 }
 
 /// `12 345`, with a narrow space that does not break.
+#[derive(PartialEq)]
 pub(super) struct Grouped(pub(super) u64);
+
+impl From<bool> for Grouped {
+    fn from(one: bool) -> Self {
+        Self(one.into())
+    }
+}
 
 impl Display for Grouped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

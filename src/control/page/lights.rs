@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use super::{
     html::{Grouped, Html},
-    verdict::{Level, SOON, is_near_limit},
+    verdict::{Level, is_near_limit},
 };
-use crate::control::{
-    status::{ApnsStatus, SinkState, SinkStatus, Status},
-    words::{ago, duration},
+use crate::{
+    control::{
+        status::{ApnsStatus, CertificateEnd, SinkState, SinkStatus, Status},
+        words::{ago, duration},
+    },
+    count::count,
 };
 
 /// The shape of a level, beside which there is always a word.
@@ -45,17 +48,20 @@ pub(super) fn lights(status: &Status, html: &mut Html) {
         certificate(apns, html);
     }
     let watch = &status.watch;
-    let limit = watch.limit.map_or_else(String::new, |limit| format!(" of {}", Grouped(limit)));
     let polled = match watch.polled {
         0 => String::new(),
-        polled => plural(polled, "directory polled", "directories polled"),
+        polled => count(Grouped(polled as u64), "directory polled", "directories polled"),
     };
     let level = if watch.backend != "poll" && watch.polled > 0 || is_near_limit(status) {
         Level::Warning
     } else {
         Level::Good
     };
-    let watches = format!("{}{limit} watches", Grouped(watch.watches as u64));
+    let armed = Grouped(watch.watches as u64);
+    let watches = match watch.limit {
+        Some(limit) => format!("{armed} of {} watches", Grouped(limit)),
+        None => count(armed, "watch", "watches"),
+    };
     light(level, "watching", &watch.backend, &watches, &polled, html);
     let read = status.map.read_seconds_ago.map(|ago| duration(Duration::from_secs(ago)));
     let read = read.map_or_else(|| "not read yet".to_owned(), |ago| format!("read {ago} ago"));
@@ -66,13 +72,17 @@ pub(super) fn lights(status: &Status, html: &mut Html) {
     if let Some(registry) = &status.registry {
         let unwritten = match registry.unwritten {
             0 => String::new(),
-            waiting => plural(waiting, "registration waits for the disk", "registrations wait for the disk"),
+            waiting => count(
+                Grouped(waiting as u64),
+                "registration waits for the disk",
+                "registrations wait for the disk",
+            ),
         };
         match &registry.trouble {
             None if registry.unwritten > 0 => light(Level::Busy, "registry", "busy", &unwritten, "", html),
             None => {
-                let devices = registry.devices.unwrap_or_default() as usize;
-                light(Level::Good, "registry", "ok", &plural(devices, "device", "devices"), "", html);
+                let devices = Grouped(registry.devices.unwrap_or_default());
+                light(Level::Good, "registry", "ok", &count(devices, "device", "devices"), "", html);
             }
             Some(trouble) => light(Level::Trouble, "registry", "trouble", trouble, &unwritten, html),
         }
@@ -107,24 +117,20 @@ fn sink_light(sink: &SinkStatus, now: &str, html: &mut Html) {
 }
 
 fn certificate(apns: &ApnsStatus, html: &mut Html) {
-    let Some(days) = apns.certificate_days_left else { return };
-    let (level, word) = match days {
-        ..0 => (Level::Trouble, "has ended".to_owned()),
-        0..=SOON => {
-            (Level::Warning, format!("ends in {}", plural(days.unsigned_abs() as usize, "day", "days")))
-        }
-        _ => (Level::Good, format!("good for {days} days")),
+    let Some(end) = apns.certificate_end() else { return };
+    let (level, word) = match end {
+        CertificateEnd::Passed => (Level::Trouble, "has ended".to_owned()),
+        CertificateEnd::Soon(days) => (Level::Warning, format!("ends in {}", count(days, "day", "days"))),
+        CertificateEnd::Far(days) => (Level::Good, format!("good for {days} days")),
     };
     let topic = apns.topic.as_deref().unwrap_or_default();
     let other = match apns.other_topic {
         0 => String::new(),
-        pushes => format!("{pushes} pushes wait for phones that have another topic"),
+        pushes => {
+            let waiting = count(Grouped(pushes), "push waits", "pushes wait");
+            format!("{waiting} for phones that have another topic")
+        }
     };
     let environment = apns.environment.as_deref().unwrap_or_default();
     light(level, "certificate", &word, &format!("{topic}, {environment}"), &other, html);
-}
-
-/// A number of things.
-pub(super) fn plural(number: usize, one: &str, many: &str) -> String {
-    format!("{} {}", Grouped(number as u64), if number == 1 { one } else { many })
 }

@@ -13,14 +13,15 @@ use hyper::header::HeaderValue;
 use ring::digest::{SHA256, digest};
 
 use self::{
-    html::Html,
-    lights::{lights, plural, shape},
+    html::{Grouped, Html},
+    lights::{lights, shape},
     verdict::{Level, headline, reasons},
 };
 use super::{
     status::{Push, Status, Trouble},
     words::{ago, duration},
 };
+use crate::count::count;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -169,7 +170,7 @@ fn numbers(status: &Status, html: &mut Html) {
         html.raw("</dd><dd class=\"of\">");
         match (registry.suspended, &status.apns) {
             (Some(suspended), _) if suspended > 0 => html.count(suspended).raw(" suspended"),
-            (_, Some(apns)) => html.raw("of ").text(plural(apns.users, "user", "users")),
+            (_, Some(apns)) => html.raw("of ").text(count(Grouped(apns.users as u64), "user", "users")),
             _ => html,
         };
         html.raw("</dd></div>");

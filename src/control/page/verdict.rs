@@ -1,9 +1,9 @@
 //! Is all well? The one line that somebody reads from the other end of the room, and why it is not another.
 
-use crate::control::status::{SinkState, Status};
-
-/// Certificates end soon from here on: days.
-pub(super) const SOON: i64 = 30;
+use crate::{
+    control::status::{ApnsStatus, CertificateEnd, SinkState, Status},
+    count::count,
+};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,20 +45,19 @@ pub(super) fn reasons(status: &Status) -> Vec<Reason> {
     for sink in status.sinks.iter().filter(|sink| sink.state == SinkState::Trouble) {
         let waiting = match sink.waiting {
             0 => String::new(),
-            1 => "; 1 push waits".to_owned(),
-            waiting => format!("; {waiting} pushes wait"),
+            waiting => format!("; {}", count(waiting, "push waits", "pushes wait")),
         };
         let why = format!("{}{waiting}", sink.trouble.as_deref().unwrap_or("unknown"));
         say(Level::Trouble, format!("Nothing goes out through {}", sink.name), why);
     }
-    if let Some(days) = status.apns.as_ref().and_then(|apns| apns.certificate_days_left) {
-        if days < 0 {
-            say(
-                Level::Trouble,
-                "The certificate has ended".to_owned(),
-                "Apple takes no push with it".to_owned(),
-            );
-        } else if days <= SOON {
+    match status.apns.as_ref().and_then(ApnsStatus::certificate_end) {
+        None | Some(CertificateEnd::Far(_)) => {}
+        Some(CertificateEnd::Passed) => say(
+            Level::Trouble,
+            "The certificate has ended".to_owned(),
+            "Apple takes no push with it".to_owned(),
+        ),
+        Some(CertificateEnd::Soon(days)) => {
             let what = match days {
                 0 => "The certificate ends today".to_owned(),
                 1 => "The certificate ends tomorrow".to_owned(),
@@ -125,7 +124,7 @@ pub(super) fn headline(reasons: &[Reason]) -> (Level, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::status::{ApnsStatus, Mailboxes, MapStatus, Pending, SinkStatus, Watch};
+    use crate::control::status::{Mailboxes, MapStatus, Pending, SinkStatus, Watch};
 
     fn well() -> Status {
         let sink = |name: &str| SinkStatus {

@@ -37,6 +37,7 @@ use super::{
     scan,
     source::SourceKind,
 };
+use crate::count::count;
 
 /// When there was no answer, Dovecot is asked again after this time at most: it may have been restarted just then.
 pub const RETRY: Duration = Duration::from_secs(60);
@@ -205,8 +206,8 @@ impl Answer {
             let users: usize = formats.values().sum();
             let of_each: Vec<_> = formats.iter().map(|(format, users)| format!("{users} {format}")).collect();
             let message = format!(
-                "not watched, for their mail is in no Maildir: {users} of {} users ({})",
-                answers.len(),
+                "not watched, for their mail is in no Maildir: {users} of {} ({})",
+                count(answers.len(), "user", "users"),
                 of_each.join(", ")
             );
             // Before those that name each of them: a log has only the first ones.

@@ -14,6 +14,7 @@ pub mod credential;
 pub mod devices;
 pub mod dial;
 pub mod guard;
+pub mod judgement;
 pub mod pending;
 pub mod push;
 pub mod pusher;

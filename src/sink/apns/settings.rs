@@ -15,13 +15,14 @@ use super::{
     counters::Facts,
     credential::{Credential, Environment, roots},
     dial::{Endpoint, TlsDial},
+    judgement::ENDS_SOON,
     push::Authority,
     pusher::Settings,
 };
-use crate::config::Apns;
+use crate::{config::Apns, count::count};
 
 /// When the end of a certificate is told of: days before it.
-const WARNINGS: [u64; 4] = [30, 14, 7, 1];
+const WARNINGS: [u64; 4] = [ENDS_SOON, 14, 7, 1];
 
 /// A credential that was loaded, and where it is good.
 #[derive(Debug)]
@@ -78,8 +79,7 @@ pub fn settings(config: &Apns) -> (Settings<TlsDial>, Result<Loaded, Unusable>) 
     // The configuration has checked that it is one.
     let authority =
         Authority(authority.parse().unwrap_or_else(|_| http::uri::Authority::from_static("localhost")));
-    let topic = config.topic.as_ref().map(ToString::to_string);
-    let topic = topic.or_else(|| Some(loaded.as_ref().ok()?.credential.topic()?.to_owned()));
+    let topic = topic(config, loaded.as_ref().ok());
     let linked = loaded.and_then(|loaded| Ok((link(config, endpoint, &loaded)?, loaded)));
     let link = match &linked {
         Ok((dial, loaded)) => Ok((dial.clone(), Arc::clone(&loaded.credential))),
@@ -96,6 +96,13 @@ fn link(config: &Apns, endpoint: Endpoint, loaded: &Loaded) -> Result<TlsDial, U
         .client_config(Arc::new(roots))
         .map_err(|error| Unusable { message: error.to_string(), hint: "see `pushmaild check`".to_owned() })?;
     Ok(TlsDial { endpoint, proxy: config.proxy.clone(), config: Arc::new(client) })
+}
+
+/// What pushes go to: the topic of the configuration, or the certificate's own.
+#[must_use]
+pub fn topic(config: &Apns, loaded: Option<&Loaded>) -> Option<String> {
+    let configured = config.topic.as_ref().map(ToString::to_string);
+    configured.or_else(|| Some(loaded?.credential.topic()?.to_owned()))
 }
 
 /// Where to connect to.
@@ -135,8 +142,9 @@ pub fn tell(loaded: &Loaded, topic: Option<&str>) {
 fn warn_of_end(credential: &Credential, now: SystemTime) {
     if let Some(problem) = credential.problem_at(now) {
         error!(hint = problem.hint(), "{problem}; hint: {}", problem.hint());
-    } else if let Some(days) = credential.days_left(now).filter(|days| *days <= WARNINGS[0]) {
-        warn!(days, "the certificate for Apple ends in {days} days; a new file is taken up by itself");
+    } else if let Some(days) = credential.days_left(now).filter(|days| *days <= ENDS_SOON) {
+        let left = count(days, "day", "days");
+        warn!(days, "the certificate for Apple ends in {left}; a new file is taken up by itself");
     }
 }
 

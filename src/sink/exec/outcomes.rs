@@ -9,7 +9,10 @@ use super::{
     counters::Counters,
     run::{End, Ended},
 };
-use crate::sink::tally::{Fate, Pushed, Via};
+use crate::{
+    count::count,
+    sink::tally::{Fate, Pushed, Via},
+};
 
 /// Further failures are told of so often, in sum.
 const SUM_UP: Duration = Duration::from_secs(600);
@@ -102,7 +105,8 @@ impl Outcomes {
                 warn!(
                     failures,
                     sink = "exec",
-                    "{failures} more runs of {program} failed in {minutes} minutes; the last one: {last}"
+                    "{} of {program} failed in {minutes} minutes; the last one: {last}",
+                    count(failures, "more run", "more runs")
                 );
             }
         }

@@ -2,9 +2,8 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
-use super::{keys, with_config, with_config_in};
+use super::{keys, on_a_terminal, with_config, with_config_in};
 use crate::support::{Run, Site, bound_by_modes};
 
 const JESSE: &str = "jesse@example.org";
@@ -27,14 +26,7 @@ fn on_a_terminal_long_lines_are_folded_below_their_column() {
     site.maildir(JESSE);
     let config = site.config();
     config.write();
-    // script(1) gives it a terminal.
-    let command = format!(
-        "stty rows 24 cols 60; {} check -c {}",
-        env!("CARGO_BIN_EXE_pushmaild"),
-        config.path().display()
-    );
-    let output = Command::new("script").args(["-qec", &command, "/dev/null"]).env("NO_COLOR", "1").output();
-    let text = String::from_utf8(output.expect("script can be started").stdout).expect("it is text");
+    let text = on_a_terminal(60, &config, &["check"]);
     assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
     let folded = text.lines().skip_while(|line| !line.starts_with("watching  ")).nth(1);
     assert!(folded.is_some_and(|line| line.starts_with("               ")), "{text}");

@@ -8,6 +8,7 @@ mod users;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::support::{Config, Run, pushmaild, pushmaild_in};
 
@@ -23,6 +24,18 @@ fn with_config_in(wrapper: &[&str], config: &Config, command: &[&str]) -> Run {
     config.write();
     let file = config.path().to_str().expect("the path is text");
     pushmaild_in(wrapper, command.iter().copied().chain(["-c", file]))
+}
+
+/// What a command shows on a terminal that is so wide, without colours.
+#[track_caller]
+fn on_a_terminal(columns: usize, config: &Config, command: &[&str]) -> String {
+    config.write();
+    let (program, file) = (env!("CARGO_BIN_EXE_pushmaild"), config.path().display());
+    let command = format!("stty rows 24 cols {columns}; {program} {} -c {file}", command.join(" "));
+    // script(1) gives it a terminal.
+    let output = Command::new("script").args(["-qec", &command, "/dev/null"]).env("NO_COLOR", "1").output();
+    let text = String::from_utf8(output.expect("script can be started").stdout).expect("it is text");
+    text.replace("\r\n", "\n")
 }
 
 /// One of the recorded datagrams, all of which are about the user `jesse`.

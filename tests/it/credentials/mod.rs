@@ -6,4 +6,5 @@ mod faults;
 pub(crate) mod forge;
 mod forms;
 mod handshake;
+mod judgement;
 mod token;

@@ -75,6 +75,7 @@ certificate() {
         -addext "$for_production" 2> openssl.log || { cat openssl.log && exit 1; }
     cat certificate.pem key.pem > "$1"
     rm certificate.pem key.pem openssl.log
+    chmod 640 "$1"
 }
 topic=com.apple.mobilemail.push.org.example
 for_production=1.2.840.113635.100.6.3.2=DER:0500

@@ -56,7 +56,7 @@ esac",
     ];
     let daemon = site.launch(&config(&site, &command)).wrapped_in(wrapper).spawn();
     // It can read what is not open to it. (It may not speak to the service manager, whose socket is root's.)
-    daemon.wait_log("watching 1 mailboxes with 2 watches");
+    daemon.wait_log("watching 1 mailbox with 2 watches");
 
     let child = fs::read_to_string(&shown).expect("the script has written it");
     for name in ["CapEff", "CapPrm", "CapAmb"] {

@@ -18,7 +18,7 @@ fn ready_when_everything_is_watched() {
     let mut daemon = site.launch(&site.config()).spawn();
 
     let message = daemon.wait_notify("READY=1");
-    assert!(lines(&message).contains(&"STATUS=watching 1 mailboxes with inotify"), "{message}");
+    assert!(lines(&message).contains(&"STATUS=watching 1 mailbox with inotify"), "{message}");
     jesse.deliver();
     receiver.expect(JESSE);
 }

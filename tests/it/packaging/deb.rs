@@ -45,12 +45,18 @@ fn the_package_installs_upgrades_and_goes_without_a_trace() {
 }
 
 fn is_installed(machine: &Machine) {
-    let status = machine.sh("dpkg-query --show --showformat '${Status};${Conffiles};${Depends}' pushmaild");
-    let [state, conffiles, depends] = status.split(';').collect::<Vec<_>>().try_into().expect("three parts");
+    let status =
+        machine.sh("dpkg-query --show --showformat '${Status};${Conffiles};${Depends};${Version}' pushmaild");
+    let [state, conffiles, depends, version] =
+        status.split(';').collect::<Vec<_>>().try_into().expect("four parts");
     assert_eq!(state, "install ok installed");
     assert!(conffiles.contains(" /etc/pushmaild/pushmaild.toml "), "{conffiles}");
     assert!(depends.starts_with("libc6 (>="), "{depends}");
     assert_eq!(machine.sh("dpkg --verify pushmaild"), "", "as packed");
+    // `version` is Cargo.toml's: whoever raises it writes an entry, or this fails.
+    let changelogs = machine.sh("cd /usr/share/doc/pushmaild; zcat changelog.Debian.gz changelog.gz");
+    assert!(changelogs.starts_with(&format!("pushmaild ({version}) ")), "{version}: {changelogs}");
+    assert!(changelogs.contains("\n# Changelog\n"), "{changelogs}");
 
     let stat = "stat -c '%n %a %U %G' /usr/bin/pushmaild /etc/pushmaild /etc/pushmaild/* /var/lib/pushmaild";
     assert_eq!(

@@ -32,17 +32,23 @@ fn the_rpm_has_what_the_deb_has() {
 
     let listed = query(&rpm, &["--list"]);
     let in_rpm: BTreeSet<_> = listed.lines().collect();
-    // Each system has its own place for what zsh reads and for licences.
+    // Each system has its own place for what zsh reads, for licences and for what has changed.
     let only = |one: &BTreeSet<&str>, other: &BTreeSet<&str>| {
         one.difference(other).map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(
         only(&in_deb, &in_rpm),
-        ["/usr/share/doc/pushmaild/copyright", "/usr/share/zsh/vendor-completions/_pushmaild"]
+        [
+            "/usr/share/doc/pushmaild/changelog.Debian.gz",
+            "/usr/share/doc/pushmaild/changelog.gz",
+            "/usr/share/doc/pushmaild/copyright",
+            "/usr/share/zsh/vendor-completions/_pushmaild"
+        ]
     );
     assert_eq!(
         only(&in_rpm, &in_deb),
         [
+            "/usr/share/doc/pushmaild/CHANGELOG.md",
             "/usr/share/licenses/pushmaild/LICENSE",
             "/usr/share/licenses/pushmaild/LICENSE-APACHE",
             "/usr/share/licenses/pushmaild/LICENSE-MIT",

@@ -26,7 +26,10 @@ fn verify(text: &str) -> Output {
     let unit = folder.path().join("pushmaild.service");
     fs::write(&unit, text).expect("the temporary directory can be written");
     // What other units on this machine have wrong is not asked here.
-    run(Command::new("systemd-analyze").args(["verify", "--recursive-errors=no"]).arg(&unit), "systemd")
+    run(
+        Command::new("systemd-analyze").args(["verify", "--recursive-errors=no", "--man=no"]).arg(&unit),
+        "systemd",
+    )
 }
 
 /// The unit with the program that was just built in the place of the installed one.
@@ -86,7 +89,10 @@ fn with_drop_in(unit: &str, drop_in: &str) -> (TempDir, PathBuf) {
 #[track_caller]
 fn verify_with(drop_in: &str) -> Output {
     let (_folder, unit) = with_drop_in(&runnable_unit(), drop_in);
-    run(Command::new("systemd-analyze").args(["verify", "--recursive-errors=no"]).arg(&unit), "systemd")
+    run(
+        Command::new("systemd-analyze").args(["verify", "--recursive-errors=no", "--man=no"]).arg(&unit),
+        "systemd",
+    )
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::{Counted, registrations};
-use crate::{commands::output, exit_code::Exit, registry::import::Left};
+use crate::{commands::output, count::count, exit_code::Exit, registry::import::Left};
 
 /// How many entries of one kind are named.
 const NAMED: usize = 10;
@@ -70,7 +70,7 @@ impl Report {
                 writeln!(out, "already there: {}", registrations(*already_there))?;
             }
             if !self.left_out.is_empty() {
-                writeln!(out, "left out: {}", output::count(self.left_out.len(), "entry", "entries"))?;
+                writeln!(out, "left out: {}", count(self.left_out.len(), "entry", "entries"))?;
             }
             for (why, what) in self.reasons() {
                 writeln!(out, "  {why}:")?;
@@ -99,14 +99,14 @@ impl Report {
                 )?;
             }
             if *unknown_mailboxes > 0 {
-                let mailboxes = output::count(*unknown_mailboxes, "subscription", "subscriptions");
+                let mailboxes = count(*unknown_mailboxes, "subscription", "subscriptions");
                 writeln!(
                     out,
                     "note: {mailboxes} to mailboxes with unusual names, which the store has as a hash only, are not kept"
                 )?;
             }
             if let Some((first, rest)) = self.users_not_in_map.split_first() {
-                let users = output::count(self.users_not_in_map.len(), "user is", "users are");
+                let users = count(self.users_not_in_map.len(), "user is", "users are");
                 let named: Vec<_> =
                     std::iter::once(first).chain(rest).take(NAMED).map(String::as_str).collect();
                 let more = self.users_not_in_map.len() - named.len();

@@ -13,11 +13,12 @@ use std::thread;
 use rustix::process::geteuid;
 use serde_json::{Value, json};
 
-use super::{keys, with_config};
+use super::{keys, on_a_terminal, with_config};
 use crate::support::{Config, Run, Site, pushmaild};
 
 const TOKEN: &str = "2918390218931890821908309283098109381029309829018310983092892829";
 const OTHER: &str = "a66216ad1683d48b9933cdcc3b98a833ee1a968143f41ea494187da54715da66";
+const ACCOUNT: &str = "0C69E1E7-6DC7-41B1-AD12-1C596AC7EBC8";
 
 /// A site with a registry of its own.
 fn config(site: &Site) -> Config {
@@ -54,6 +55,29 @@ fn sqlite3(database: &Path, sql: &str) -> String {
     let output = Command::new("sqlite3").arg(database).arg(sql).output().expect("sqlite3 can be started");
     assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
+
+/// A narrow one shows the columns that it has room for, and says which ones it has not.
+#[test]
+fn the_list_has_room_on_a_terminal() {
+    let site = Site::new();
+    let config = config(&site);
+    let topic = "com.apple.mobilemail.push.org.example";
+    good(&config, &["add", "jo@example.org", "--token", TOKEN, "--account", ACCOUNT, "--topic", topic]);
+    let list = |columns| on_a_terminal(columns, &config, &["devices", "list"]);
+    let whole = good(&config, &["list"]).stdout;
+    assert!(
+        whole.lines().all(|line| line.len() > 120) && whole.contains(ACCOUNT),
+        "for programs all: {whole}"
+    );
+    assert_eq!(list(200), whole);
+
+    let narrow = list(80);
+    assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+    let titles = narrow.lines().next().expect("titles").split("  ").filter(|title| !title.is_empty());
+    let titles: Vec<_> = titles.map(str::trim).collect();
+    assert_eq!(titles, ["USER", "TOKEN", "STATE", "REGISTERED", "LAST PUSH", "LAST ANSWER"]);
+    assert!(narrow.ends_with("\nthere is no room here for ACCOUNT, TOPIC; `--json` has all\n"), "{narrow}");
 }
 
 #[test]

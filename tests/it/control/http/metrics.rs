@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use pushmaild::sink::apns::judgement::ENDS_SOON;
 use serde_json::Value;
 
 use super::super::{JESSE, JO};
@@ -136,6 +137,16 @@ fn without_apple_there_is_nothing_of_it() {
         "{text}"
     );
     daemon.stop();
+}
+
+/// They ring when `check` and the page begin to warn.
+#[test]
+fn the_alert_of_a_certificate_has_the_figure_of_the_daemon() {
+    let rules =
+        fs::read_to_string(project_file("packaging/prometheus/pushmaild.rules.yml")).expect("it is there");
+    let alert = rules.split("- alert: ").find(|alert| alert.starts_with("PushmaildCertificateEnds\n"));
+    let soon = format!("pushmaild_certificate_expiry_timestamp_seconds - time() < {ENDS_SOON} * 86400\n");
+    assert!(alert.is_some_and(|alert| alert.contains(&soon)), "{rules}");
 }
 
 #[test]
