@@ -30,21 +30,37 @@ fn with_maildir(test: impl AsyncFnOnce(&mut Fanotify, &Path)) {
 /// Reads until so many events are there.
 async fn told(watcher: &mut Fanotify, count: usize) -> Vec<String> {
     let mut told = Vec::new();
+    let mut cookies = Vec::new();
     while told.len() < count {
         poll_fn(|context| watcher.poll_ready(context)).await.expect("it works");
-        watcher.read(&mut |event| told.push(brief(event))).expect("it works");
+        watcher.read(&mut |event| told.push(brief(event, &mut cookies))).expect("it works");
     }
     told
 }
 
-fn brief(event: WatchEvent<'_>) -> String {
+/// An event in words. Renames are numbered as they come: others rename on the file system, too, and use cookies up.
+fn brief(event: WatchEvent<'_>, cookies: &mut Vec<u32>) -> String {
+    let mut number = |cookie| match cookies.iter().position(|known| *known == cookie) {
+        Some(known) => known + 1,
+        None => {
+            cookies.push(cookie);
+            cookies.len()
+        }
+    };
     let part = |target| match target {
         NEW => "new",
         CUR => "cur",
         _ => "another",
     };
     match event {
-        WatchEvent::Entry { target, op, name } => format!("{} {op:?} {}", part(target), name.escape_ascii()),
+        WatchEvent::Entry { target, op, name } => {
+            let op = match op {
+                Op::MovedFrom(cookie) => format!("MovedFrom({})", number(cookie)),
+                Op::MovedTo(cookie) => format!("MovedTo({})", number(cookie)),
+                other => format!("{other:?}"),
+            };
+            format!("{} {op} {}", part(target), name.escape_ascii())
+        }
         WatchEvent::Lost(target) => format!("{} lost", part(target)),
         other => format!("{other:?}"),
     }
