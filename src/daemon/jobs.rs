@@ -168,9 +168,17 @@ impl Jobs {
             let start = Instant::now();
             let mut buffer = PathBuf::new();
             let looks = orders.into_iter().map(|(order, maildir, skip)| {
-                let parts = Part::ALL.map(|part| match skip[part as usize] {
-                    true => Err(Unseen::Unknown),
-                    false => see(part, part.directory(&maildir, &mut buffer), order.known[part as usize]),
+                let parts = Part::ALL.map(|part| {
+                    let at = part as usize;
+                    if skip[at] {
+                        return Err(Unseen::Unknown);
+                    }
+                    let directory = part.directory(&maildir, &mut buffer);
+                    if order.told[at] {
+                        // Nobody wants to know, unless the part is armed anew meanwhile: then the doubt is the user's.
+                        return look_at(directory).map(|stamp| Seen { stamp, holds_message: true });
+                    }
+                    see(part, directory, order.known[at])
                 });
                 (Look { order, parts }, maildir)
             });
@@ -231,8 +239,11 @@ impl Jobs {
 
 /// Looks at a directory, and into it where it is not as it was known.
 pub(super) fn see(part: Part, directory: &Path, known: Option<Stamp>) -> Result<Seen, Unseen> {
-    let stamp = Stamp::look(directory).map_err(|error| unseen(&error))?;
-    Ok(look_into(part, directory, stamp, known))
+    Ok(look_into(part, directory, look_at(directory)?, known))
+}
+
+fn look_at(directory: &Path) -> Result<Stamp, Unseen> {
+    Stamp::look(directory).map_err(|error| unseen(&error))
 }
 
 /// The same after the look itself.

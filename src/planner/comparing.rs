@@ -43,8 +43,11 @@ impl Planner {
         if why == Why::Overflow {
             self.overflow_looks += ids.len();
         }
-        let order =
-            |mailbox| Order { mailbox, why, known: self.records.stamps(mailbox), overflows: self.overflows };
+        let order = |mailbox| {
+            // The event tells of the change: see `confirm`.
+            let told = Part::ALL.map(|part| why == Why::Settle && self.records.is_dirty(mailbox, part));
+            Order { mailbox, why, known: self.records.stamps(mailbox), told, overflows: self.overflows }
+        };
         ids.into_iter().map(order).collect()
     }
 

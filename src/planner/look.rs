@@ -27,6 +27,8 @@ pub struct Order {
     pub why: Why,
     /// What the record says. What a directory holds need be known only where it is not as in the record.
     pub known: Stamps,
+    /// The parts, in the order of [`Part::ALL`], whose change is told already: what they hold need not be known.
+    pub told: [bool; 2],
     /// Overflows up to the order.
     pub(super) overflows: u32,
 }

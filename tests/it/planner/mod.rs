@@ -261,9 +261,14 @@ impl Trial {
         let most = self.rng.usize(1..3);
         self.daemon.orders.extend(self.daemon.planner.next_looks(most));
         let Some(order) = self.daemon.orders.pop() else { return };
-        let new = self.world.look(index(order.mailbox), Part::New);
+        let look = |world: &World, part: Part| {
+            let seen = world.look(index(order.mailbox), part)?;
+            let not_asked = order.told[part as usize];
+            Ok(Seen { holds_message: not_asked || seen.holds_message, ..seen })
+        };
+        let new = look(&self.world, Part::New);
         self.meanwhile();
-        let cur = self.world.look(index(order.mailbox), Part::Cur);
+        let cur = look(&self.world, Part::Cur);
         self.daemon.looks.push(Look { order, parts: [new, cur] });
     }
 
