@@ -82,6 +82,9 @@ xaps-http = "127.0.0.1:$port"      # the plugin in docker-mailserver's recipe co
 
 [push-notify]
 socket = "$tmp/push_notify"
+
+[control]
+socket = "$tmp/control.sock"
 TOML
 
 echo

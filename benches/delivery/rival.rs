@@ -254,9 +254,16 @@ new-mail-interval = "2s"
 [push-notify]
 socket = "{}"
 dialect = "osx-10.8"
+
+[registry]
+url = "sqlite:pushmaild.db"
+
+[control]
+socket = "{}"
 "#,
         map.display(),
         if kind == Kind::Notify { "notify" } else { "inotify" },
         socket.display(),
+        socket.with_extension("control").display(),
     )
 }

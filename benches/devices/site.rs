@@ -88,11 +88,15 @@ certificate = "{credentials}/client.pem"
 ca-file = "{credentials}/ca.pem"
 endpoint = "https://{address}"
 
+[control]
+socket = "{}"
+
 {more}
 "#,
             map.display(),
             database.display(),
             socket.display(),
+            self.socket("control").display(),
             credentials = simulator.display(),
         )
     }

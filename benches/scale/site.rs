@@ -71,11 +71,15 @@ url = "sqlite:{}"
 [push-notify]
 socket = "{}"
 dialect = "osx-10.8"
+
+[control]
+socket = "{}"
 "#,
             map.display(),
             backend.as_str(),
             database.display(),
             socket.display(),
+            socket.with_extension("control").display(),
         )
     }
 }

@@ -59,10 +59,12 @@ fn write_config(path: &Path, tree: &Tree, dir: &Path) -> Result<(), Failure> {
         "# Made by the load tool.\n\
          [mailboxes]\nmail-location = {}\n\n\
          [push-notify]\nsocket = {}\ndialect = \"osx-10.8\"\n\n\
-         [registry]\nurl = {}\n",
+         [registry]\nurl = {}\n\n\
+         [control]\nsocket = {}\n",
         text(&tree.mail_location()),
         text(&file("push_notify")?),
         text(&format!("sqlite://{}", file("pushmaild.db")?)),
+        text(&file("control.sock")?),
     );
     match File::create_new(path) {
         Ok(mut file) => Ok(file.write_all(config.as_bytes())?),
