@@ -283,7 +283,7 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
                 if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
                     && Instant::now() < deadline =>
             {
-                connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;
+                connection.execute_batch("BEGIN EXCLUSIVE; ROLLBACK")?;
             }
             result => return result,
         }
