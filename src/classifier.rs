@@ -45,6 +45,15 @@ impl Kind {
             Self::NewMail => "new mail",
         }
     }
+
+    /// The kind as one word: a label of metrics, in JSON, and for programs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Change => "change",
+            Self::NewMail => "new-mail",
+        }
+    }
 }
 
 /// What was seen of one directory entry.

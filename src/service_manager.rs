@@ -7,6 +7,9 @@ use tracing::debug;
 
 /// How much longer a start may take from each message on.
 const EXTENSION: Duration = Duration::from_secs(30);
+/// Variables by which the service manager speaks to the daemon, and to no program that it starts: what such a program said would be taken
+/// for the daemon's word.
+pub const NOT_FOR_CHILDREN: [&str; 4] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"];
 
 /// All watches are armed, or a reload is over.
 pub fn ready(status: &str) {

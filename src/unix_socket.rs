@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use nix::unistd::Group;
 use rustix::{
     fs::{AtFlags, CWD, Gid, Mode, RawMode, chownat},
     process::umask,
@@ -42,6 +43,31 @@ pub struct Access {
 impl Default for Access {
     fn default() -> Self {
         Self { mode: 0o660, group: None }
+    }
+}
+
+/// A group that is not there, or cannot be looked up.
+#[derive(Debug, Error)]
+#[error("{}: `{}`", .error.as_deref().unwrap_or("there is no such group"), .name.escape_debug())]
+pub struct UnknownGroup {
+    /// Its name.
+    pub name: String,
+    /// Why it cannot be looked up.
+    pub error: Option<String>,
+}
+
+impl Access {
+    /// With these permission bits, for the group of this name, if there is to be one. Asks the user database, and waits for the answer.
+    ///
+    /// # Errors
+    /// If the group is not there, or cannot be looked up.
+    pub fn with_group(mode: u32, group: Option<&str>) -> Result<Self, UnknownGroup> {
+        let number = |name: &str| match Group::from_name(name) {
+            Ok(Some(group)) => Ok(group.gid.as_raw()),
+            Ok(None) => Err(UnknownGroup { name: name.to_owned(), error: None }),
+            Err(error) => Err(UnknownGroup { name: name.to_owned(), error: Some(error.to_string()) }),
+        };
+        Ok(Self { mode, group: group.map(number).transpose()? })
     }
 }
 

@@ -12,7 +12,7 @@ use prometheus::{
 use super::status::{SinkState, Status};
 use crate::{
     classifier::Kind,
-    sink::tally::{Fate, Tally, Via, label},
+    sink::tally::{Fate, Tally, Via},
 };
 
 /// A label's name and value.
@@ -95,7 +95,7 @@ fn pushes(status: &Status, tally: &Tally, all: &mut Families) {
     for via in vias() {
         for kind in kinds {
             for fate in Fate::ALL {
-                let labels = [("kind", label(kind)), ("outcome", fate.as_str()), ("sink", via.as_str())];
+                let labels = [("kind", kind.label()), ("outcome", fate.as_str()), ("sink", via.as_str())];
                 counts.push((labels, tally.count(via, kind, fate)));
             }
         }

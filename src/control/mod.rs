@@ -30,7 +30,6 @@ use std::{
     thread,
 };
 
-use nix::unistd::Group;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -46,7 +45,7 @@ use crate::{
     config,
     registry::service::Registry,
     sink::tally::Tally,
-    unix_socket::{self, Access, BindError, BoundPath},
+    unix_socket::{self, Access, BindError, BoundPath, UnknownGroup},
 };
 
 /// Questions that wait for the thread that watches.
@@ -72,8 +71,8 @@ pub enum ControlError {
     #[error("`socket` of [control]: {0}")]
     Socket(BindError),
     /// The group is not there, or cannot be looked up.
-    #[error("`group` of [control]: there is no such group: `{}`", .0.escape_debug())]
-    Group(String),
+    #[error("`group` of [control]: {0}")]
+    Group(#[from] UnknownGroup),
     /// The port.
     #[error("`http` of [control]: cannot bind {address}: {error}")]
     Port {
@@ -204,14 +203,7 @@ pub enum ControlStartError {
 
 fn bind(config: &config::Control) -> Result<Option<(UnixListener, BoundPath)>, ControlError> {
     let Some(socket) = config.bound_socket() else { return Ok(None) };
-    let group = match &config.group {
-        None => None,
-        Some(name) => match Group::from_name(name) {
-            Ok(Some(group)) => Some(group.gid.as_raw()),
-            _ => return Err(ControlError::Group(name.clone())),
-        },
-    };
-    let access = Access { mode: 0o660, group };
+    let access = Access::with_group(0o660, config.group.as_deref())?;
     unix_socket::bind_stream(socket, access).map(Some).map_err(ControlError::Socket)
 }
 

@@ -9,10 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     registry::{Registration, Timestamp},
-    sink::{
-        apns::judgement::ENDS_SOON,
-        tally::{Pushed, label},
-    },
+    sink::{apns::judgement::ENDS_SOON, tally::Pushed},
 };
 
 /// Less than the milliseconds from 1970 to the year 10000.
@@ -100,6 +97,14 @@ pub struct Watch {
     pub overflows: u64,
     /// How often all mailboxes were compared: sweeps, and after overflows.
     pub rescans: u64,
+}
+
+impl Watch {
+    /// Are there directories that are polled because there are too few watches?
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.backend != "poll" && self.polled > 0
+    }
 }
 
 /// Mailboxes with something that is not pushed yet, and waits for its time.
@@ -276,7 +281,7 @@ impl From<&Pushed> for Push {
         Self {
             time: time(pushed.at),
             user: pushed.user.clone(),
-            kind: label(pushed.kind).to_owned(),
+            kind: pushed.kind.label().to_owned(),
             age_ms: milliseconds(pushed.age),
             events: pushed.events,
             sink: pushed.via.as_str().to_owned(),

@@ -20,6 +20,7 @@ mod notices;
 mod parents;
 mod pipeline;
 mod reading;
+mod ready;
 mod reload;
 mod remapping;
 mod report;
@@ -39,19 +40,18 @@ use std::{
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 use crate::{
     allocator, capabilities,
     classifier::Op,
     config::{Config, NO_RECORDS, WatchedMailboxes},
     control::{Control, Question},
-    count::count,
     instance_lock::InstanceLock,
     planner::Arrival,
     registry::{reader::Stored, service::NotStored},
     service_manager,
-    sink::{apns::ApnsSink, exec::ExecSink, milliseconds, push_notify::PushNotifySink, tally::Tally},
+    sink::{apns::ApnsSink, exec::ExecSink, push_notify::PushNotifySink, tally::Tally},
     watcher::{Read, Target, WatchEvent, Watcher, choice},
 };
 
@@ -364,48 +364,6 @@ impl Daemon {
     fn deadline(&self, now: Instant) -> Option<Instant> {
         let upkeep = self.upkeep.deadline(&self.pipeline, now);
         [self.pipeline.deadline(now), upkeep, self.turn()].into_iter().flatten().min()
-    }
-
-    fn ready(&self, now: Instant) {
-        let counts = self.watching.counts();
-        let mailboxes = self.pipeline.map.len();
-        let backend = self.watching.backend.as_str();
-        // A reload that brought no new map has armed nothing either.
-        let has_map = self.upkeep.map_since().map_or(now, |since| since.max(self.started));
-        let took_ms = milliseconds(now.duration_since(self.started));
-        let armed_ms = milliseconds(now.duration_since(has_map));
-        let map_ms = took_ms - armed_ms;
-        let watches = counts.watches;
-        let polled = match counts.polled {
-            0 => String::new(),
-            polled => format!(" and {} polled", count(polled, "directory", "directories")),
-        };
-        let all = count(mailboxes, "mailbox", "mailboxes");
-        let of_all = match self.pipeline.only_registered {
-            true => {
-                let registered = self.pipeline.map.ids().filter(|id| self.pipeline.is_wanted(*id)).count();
-                format!("{registered} of {all}, those with a registered device,")
-            }
-            false => all.clone(),
-        };
-        info!(
-            mailboxes,
-            watches,
-            polled = counts.polled,
-            backend,
-            took_ms,
-            map_ms,
-            armed_ms,
-            "watching {of_all} with {} of {backend}{polled}, after {map_ms} ms for the map and {armed_ms} ms to arm and compare",
-            count(watches, "watch", "watches")
-        );
-        let found = self.pipeline.planner.found_by_looks();
-        debug!(
-            found,
-            reason = "recorded",
-            "directories that are not as they were recorded: {found}; for the others there is nothing to push"
-        );
-        service_manager::ready(&format!("watching {all} with {backend}"));
     }
 
     fn job_done(&mut self, done: Done) -> Result<(), DaemonError> {

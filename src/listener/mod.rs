@@ -25,7 +25,6 @@ use std::{
     sync::Arc,
 };
 
-use nix::unistd::Group;
 use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -42,7 +41,7 @@ use self::{
 };
 use crate::{
     config::Listen,
-    unix_socket::{self, Access, BindError, BoundPath},
+    unix_socket::{self, Access, BindError, BoundPath, UnknownGroup},
 };
 
 /// Connections that the kernel keeps until they are accepted; see the one of Unix sockets.
@@ -68,13 +67,8 @@ pub enum ListenError {
         error: io::Error,
     },
     /// The group is not there, or cannot be looked up.
-    #[error("`group` of [listen]: {}: `{}`", .error.as_deref().unwrap_or("there is no such group"), .name.escape_debug())]
-    Group {
-        /// Its name.
-        name: String,
-        /// Why it cannot be looked up.
-        error: Option<String>,
-    },
+    #[error("`group` of [listen]: {0}")]
+    Group(#[from] UnknownGroup),
 }
 
 impl ListenError {
@@ -83,7 +77,7 @@ impl ListenError {
     pub fn hint(&self) -> String {
         let hint = match self {
             Self::Socket { error, .. } => return error.hint(),
-            Self::Group { .. } => {
+            Self::Group(_) => {
                 "name a group that `getent group` shows; for Dovecot it is the one that its IMAP processes run with, or leave the \
                  key out"
             }
@@ -122,7 +116,7 @@ pub struct Bound {
 /// # Errors
 /// See [`ListenError`].
 pub fn bind(config: &Listen) -> Result<Bound, ListenError> {
-    let access = Access { mode: config.mode, group: config.group.as_deref().map(group).transpose()? };
+    let access = Access::with_group(config.mode, config.group.as_deref())?;
     let of = |key| move |error| ListenError::Socket { key, error };
     let stream = |path: &_, key| unix_socket::bind_stream(path, access).map_err(of(key));
     let xaps_http = config
@@ -143,14 +137,6 @@ pub fn bind(config: &Listen) -> Result<Bound, ListenError> {
         .transpose()?;
     let peers = Peers::new(&config.peers);
     Ok(Bound { xaps_http, xaps_socket, datagrams, records, peers, limits: Limits::default() })
-}
-
-fn group(name: &str) -> Result<u32, ListenError> {
-    match Group::from_name(name) {
-        Ok(Some(group)) => Ok(group.gid.as_raw()),
-        Ok(None) => Err(ListenError::Group { name: name.to_owned(), error: None }),
-        Err(error) => Err(ListenError::Group { name: name.to_owned(), error: Some(error.to_string()) }),
-    }
 }
 
 fn bind_port(address: SocketAddr) -> io::Result<std::net::TcpListener> {

@@ -111,7 +111,7 @@ impl Default for Tally {
                     "From the first event that the daemon saw to the end of the push",
                 )
                 .const_label("sink", via.as_str())
-                .const_label("kind", label(kind))
+                .const_label("kind", kind.label())
                 .buckets(AGES.to_vec());
                 Histogram::with_opts(options).expect("the names are right, and the buckets in order")
             })
@@ -153,15 +153,6 @@ impl Tally {
     #[must_use]
     pub fn recent(&self) -> Vec<Pushed> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
-    }
-}
-
-/// The kind as a label of metrics and in JSON.
-#[must_use]
-pub const fn label(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Change => "change",
-        Kind::NewMail => "new-mail",
     }
 }
 

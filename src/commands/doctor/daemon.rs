@@ -17,6 +17,11 @@ use crate::{
 const REPLACED: &str =
     "the directory was replaced, and the next sweep notices; `systemctl reload pushmaild` makes it look now";
 
+/// What is in the map has to be what the daemon watches.
+const OLD_MAP: &str = "the map has changed since the daemon read it: `systemctl reload pushmaild`";
+/// What is watched should not be polled.
+const LIMIT: &str = "the limit of watches is reached; `pushmaild check` says how to raise it";
+
 /// What the daemon said.
 pub(super) struct Daemon {
     pub(super) status: Status,
@@ -105,11 +110,7 @@ fn watched(chain: &mut Chain, status: &Status, user: Option<&UserStatus>, mailbo
     const LINK: &str = "watched";
     let Some(user) = user else {
         return if mailbox.maildir.is_some() {
-            chain.broken(
-                LINK,
-                "the daemon does not know this user",
-                "the map has changed since the daemon read it: `systemctl reload pushmaild`",
-            );
+            chain.broken(LINK, "the daemon does not know this user", OLD_MAP);
         } else {
             chain.untested(LINK, "the map has no such user");
         };
@@ -121,7 +122,7 @@ fn watched(chain: &mut Chain, status: &Status, user: Option<&UserStatus>, mailbo
         return chain.broken(
             LINK,
             format!("the daemon watches `{}`, and the map says `{}`", user.maildir, maildir.display()),
-            "the map has changed since the daemon read it: `systemctl reload pushmaild`",
+            OLD_MAP,
         );
     }
     let reason = || user.reason.clone().unwrap_or_default();
@@ -182,11 +183,7 @@ fn armed(chain: &mut Chain, status: &Status, user: &UserStatus, maildir: &Path) 
     let inodes =
         if inodes.is_empty() { String::new() } else { format!(": {}, as on disk", inodes.join(", ")) };
     if user.parts.iter().any(|part| part.polled) && status.watch.backend != "poll" {
-        chain.warning(
-            LINK,
-            format!("polled, so a push may be late{inodes}"),
-            "the limit of watches is reached; `pushmaild check` says how to raise it",
-        );
+        chain.warning(LINK, format!("polled, so a push may be late{inodes}"), LIMIT);
     } else {
         chain.good(LINK, format!("new/ and cur/, with {}{inodes}", status.watch.backend));
     }
@@ -203,13 +200,13 @@ fn all_watched(chain: &mut Chain, status: &Status) {
             format!("{all}; {in_trouble} cannot be watched, such as `{}`: {}", first.user, first.reason),
             "`pushmaild doctor USER` says more about one of them",
         ),
-        _ if status.watch.polled > 0 && status.watch.backend != "poll" => chain.warning(
+        _ if status.watch.is_short() => chain.warning(
             "watched",
             format!(
                 "{all}; {} polled, so pushes may be late",
                 count(status.watch.polled, "directory is", "directories are")
             ),
-            "the limit of watches is reached; `pushmaild check` says how to raise it",
+            LIMIT,
         ),
         _ => chain.good("watched", all),
     }

@@ -52,11 +52,7 @@ pub(super) fn lights(status: &Status, html: &mut Html) {
         0 => String::new(),
         polled => count(Grouped(polled as u64), "directory polled", "directories polled"),
     };
-    let level = if watch.backend != "poll" && watch.polled > 0 || is_near_limit(status) {
-        Level::Warning
-    } else {
-        Level::Good
-    };
+    let level = if watch.is_short() || is_near_limit(status) { Level::Warning } else { Level::Good };
     let armed = Grouped(watch.watches as u64);
     let watches = match watch.limit {
         Some(limit) => format!("{armed} of {} watches", Grouped(limit)),

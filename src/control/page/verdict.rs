@@ -81,7 +81,7 @@ pub(super) fn reasons(status: &Status) -> Vec<Reason> {
         many => say(Level::Trouble, format!("{many} mailboxes cannot be watched"), "see below".to_owned()),
     }
     let watch = &status.watch;
-    if watch.backend != "poll" && watch.polled > 0 {
+    if watch.is_short() {
         let why = "they are looked at now and then, so their pushes come late; `pushmaild check` has more";
         let what = match watch.polled {
             1 => "A directory has no watch".to_owned(),

@@ -16,6 +16,7 @@ use super::{
     child::{ChildError, Limits, Output, Runner},
     location::Fields,
 };
+use crate::plain::plain;
 
 /// For one call of doveadm. A hundred users take some 20 ms, so what takes longer than this hangs, or asks a database that does.
 const LIMITS: Limits =
@@ -304,7 +305,7 @@ fn words(stderr: &[u8]) -> String {
         return "it does not say why".to_owned();
     }
     let cut: String = words.chars().take(MOST_WORDS).collect();
-    cut.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"")
+    plain(&cut).into_owned()
 }
 
 #[cfg(test)]

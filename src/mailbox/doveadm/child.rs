@@ -14,6 +14,8 @@ use rustix::{
 };
 use thiserror::Error;
 
+use crate::service_manager::NOT_FOR_CHILDREN;
+
 /// What a program may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -122,8 +124,9 @@ impl Runner {
     pub fn run(&self, command: &mut Command, limits: &Limits) -> Result<Output, ChildError> {
         let deadline = Instant::now() + limits.time;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // What it says to a service manager would be taken for the daemon's word.
-        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
+        for name in NOT_FOR_CHILDREN {
+            command.env_remove(name);
+        }
         let mut pipes = {
             let mut slot = lock(&self.0);
             if slot.is_over {

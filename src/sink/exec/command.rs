@@ -11,7 +11,6 @@ use std::{
 use thiserror::Error;
 
 use super::queue::Push;
-use crate::classifier::Kind;
 
 /// What may stand in braces.
 const PLACEHOLDERS: [(&str, Placeholder); 3] =
@@ -96,7 +95,7 @@ impl Argument {
             argument.push(match piece {
                 Piece::Text(text) => OsStr::new(text),
                 Piece::Put(Placeholder::User) => OsStr::new(push.user.as_str()),
-                Piece::Put(Placeholder::Kind) => OsStr::new(kind(push.kind)),
+                Piece::Put(Placeholder::Kind) => OsStr::new(push.kind.label()),
                 Piece::Put(Placeholder::Path) => push.maildir.as_os_str(),
             });
         }
@@ -112,15 +111,6 @@ impl Command {
     }
 }
 
-/// The kind as a program is told it: one word.
-#[must_use]
-pub const fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::NewMail => "new-mail",
-        Kind::Change => "change",
-    }
-}
-
 /// `{}` is one, too: elsewhere it means something, and here it is a mistake.
 fn is_word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -131,7 +121,10 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::mailbox::{MailboxId, Username};
+    use crate::{
+        classifier::Kind,
+        mailbox::{MailboxId, Username},
+    };
 
     fn expand(argument: &str, user: &str) -> String {
         let push = Push {

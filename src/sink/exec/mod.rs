@@ -8,12 +8,12 @@
 //! A start of a process takes as long as a hundred pushes through a socket, so it is not the affair of the thread that watches Maildirs.
 
 pub mod command;
-pub mod counters;
 mod outcomes;
 pub mod program;
 pub mod queue;
 mod run;
 mod runner;
+mod shared;
 mod tail;
 
 use std::{io, path::Path, sync::Arc, thread, time::Instant};
@@ -24,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use self::{
-    counters::Counters,
     queue::{Push, Queue},
     runner::Runner,
+    shared::Shared,
 };
 use super::{
     Health, Outcome, Sink,
@@ -43,7 +43,7 @@ use crate::{
 pub struct ExecSink {
     config: watch::Sender<Exec>,
     queue: Arc<Queue>,
-    counters: Arc<Counters>,
+    shared: Arc<Shared>,
     stop: CancellationToken,
     thread: thread::JoinHandle<()>,
     /// Mailboxes that are no more, until what waits for them is dropped: many at a time, for that goes through all that waits.
@@ -59,15 +59,15 @@ impl ExecSink {
     /// If there is no thread to be had.
     pub fn start(config: &Exec, tally: &Arc<Tally>) -> io::Result<Self> {
         let (queue, stop) = (Arc::<Queue>::default(), CancellationToken::new());
-        let counters = Arc::new(Counters::new(Arc::clone(tally)));
+        let shared = Arc::new(Shared { tally: Arc::clone(tally), ..Shared::default() });
         let (config, configs) = watch::channel(config.clone());
-        let runner = Runner::new(configs, Arc::clone(&queue), Arc::clone(&counters), stop.clone());
+        let runner = Runner::new(configs, Arc::clone(&queue), Arc::clone(&shared), stop.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("exec".to_owned()).spawn(move || {
             runtime.block_on(runner.run());
             runtime.shutdown_background();
         })?;
-        Ok(Self { config, queue, counters, stop, thread, gone: FxHashSet::default(), gone_since: None })
+        Ok(Self { config, queue, shared, stop, thread, gone: FxHashSet::default(), gone_since: None })
     }
 
     /// Takes over a new configuration. Programs that run go on as they were started.
@@ -85,17 +85,11 @@ impl ExecSink {
         self.queue.has(map.names(mailbox))
     }
 
-    /// What the sink counts.
-    #[must_use]
-    pub fn counters(&self) -> &Arc<Counters> {
-        &self.counters
-    }
-
     /// Why pushes wait, if they do.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         let still_runs = || "programs of [exec] did not end in time".to_owned();
-        self.counters.trouble.now().or_else(|| (!self.queue.is_empty()).then(still_runs))
+        self.shared.trouble.now().or_else(|| (!self.queue.is_empty()).then(still_runs))
     }
 
     /// No program is started any more, and those that run are ended. What they were about still waits, as far as anybody asks.
@@ -166,8 +160,8 @@ impl Sink for ExecSink {
     fn health(&self) -> Health {
         Health {
             target: self.config.borrow().command.program.display().to_string(),
-            trouble: self.counters.trouble.now(),
-            last_error: self.counters.trouble.last(),
+            trouble: self.shared.trouble.now(),
+            last_error: self.shared.trouble.last(),
         }
     }
 }

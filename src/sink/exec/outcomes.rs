@@ -6,8 +6,8 @@ use tracing::{debug, info, warn};
 
 use super::{
     super::milliseconds,
-    counters::Counters,
     run::{End, Ended},
+    shared::Shared,
 };
 use crate::{
     count::count,
@@ -34,7 +34,7 @@ pub(super) struct Outcomes {
 
 impl Outcomes {
     /// Says what became of a run, and counts it.
-    pub(super) fn tell(&mut self, ended: &Ended, program: &str, counters: &Counters, now: Instant) {
+    pub(super) fn tell(&mut self, ended: &Ended, program: &str, shared: &Shared, now: Instant) {
         let Ended { push, end, output, took } = ended;
         let (user, kind, events) = (&push.user, push.kind.as_str(), push.events);
         let age = now.saturating_duration_since(push.since);
@@ -46,21 +46,19 @@ impl Outcomes {
                 return;
             }
             End::Exited(status) if status.success() => {
-                Counters::add(&counters.succeeded);
-                note(ended, Fate::Delivered, None, counters, now);
+                note(ended, Fate::Delivered, None, shared, now);
                 info!(
                     %user, kind, age_ms, events, took_ms, sink = "exec", outcome = "pushed",
                     "pushed {user} through {program}: {kind}, {events} in {age:.3} s"
                 );
                 return self.went_well(program, now);
             }
-            End::Exited(_) | End::Unknown => Counters::add(&counters.failed),
-            End::TimedOut(_) => Counters::add(&counters.timed_out),
+            End::Exited(_) | End::Unknown | End::TimedOut(_) => {}
         }
         let said = if output.is_empty() { String::new() } else { format!(": {output}") };
         let text = format!("the run of {program} for {user} failed: {end}{said}");
-        counters.trouble.note(text.clone());
-        note(ended, Fate::Failed, Some(format!("{end}{said}")), counters, now);
+        shared.trouble.note(text.clone());
+        note(ended, Fate::Failed, Some(format!("{end}{said}")), shared, now);
         self.row += 1;
         self.row_since.get_or_insert(now);
         if !self.told.contains(end) {
@@ -92,7 +90,7 @@ impl Outcomes {
     }
 
     /// Sums up what was not told, or begins anew after a quiet time.
-    pub(super) fn on_time(&mut self, program: &str, counters: &Counters, now: Instant) {
+    pub(super) fn on_time(&mut self, program: &str, shared: &Shared, now: Instant) {
         if self.sum_up.is_none_or(|at| at > now) {
             return;
         }
@@ -100,7 +98,7 @@ impl Outcomes {
             0 => *self = Self { row: self.row, row_since: self.row_since, ..Self::default() },
             failures => {
                 self.sum_up = Some(now + SUM_UP);
-                let (_, last) = counters.trouble.last().unwrap_or((SystemTime::now(), String::new()));
+                let (_, last) = shared.trouble.last().unwrap_or((SystemTime::now(), String::new()));
                 let minutes = SUM_UP.as_secs() / 60;
                 warn!(
                     failures,
@@ -114,9 +112,9 @@ impl Outcomes {
 }
 
 /// A push has come to its end.
-fn note(ended: &Ended, fate: Fate, answer: Option<String>, counters: &Counters, now: Instant) {
+fn note(ended: &Ended, fate: Fate, answer: Option<String>, shared: &Shared, now: Instant) {
     let Ended { push, .. } = ended;
-    counters.tally.note(Pushed {
+    shared.tally.note(Pushed {
         at: SystemTime::now(),
         user: push.user.to_string(),
         kind: push.kind,
@@ -141,7 +139,7 @@ mod tests {
 
     #[test]
     fn failures_are_summed_up_until_there_are_none() {
-        let (mut outcomes, counters, start) = (Outcomes::default(), Counters::default(), Instant::now());
+        let (mut outcomes, shared, start) = (Outcomes::default(), Shared::default(), Instant::now());
         let push = Push {
             user: Username::new("jo").expect("a name"),
             mailbox: MailboxId(0),
@@ -155,15 +153,15 @@ mod tests {
             Ended { push: push.clone(), end, output: String::new(), took: Duration::ZERO }
         };
         for status in [1, 1, 2, 1, 0, 1] {
-            outcomes.tell(&ended(status), "on-mail", &counters, start);
+            outcomes.tell(&ended(status), "on-mail", &shared, start);
         }
         assert_eq!((outcomes.told.len(), outcomes.untold, outcomes.due()), (2, 3, Some(start + SUM_UP)));
-        outcomes.on_time("on-mail", &counters, start + SUM_UP);
+        outcomes.on_time("on-mail", &shared, start + SUM_UP);
         assert_eq!((outcomes.told.len(), outcomes.untold, outcomes.due()), (2, 0, Some(start + SUM_UP * 2)));
-        outcomes.on_time("on-mail", &counters, start + SUM_UP * 2);
+        outcomes.on_time("on-mail", &shared, start + SUM_UP * 2);
         assert_eq!((outcomes.told.len(), outcomes.row, outcomes.due()), (0, 1, None), "it is news again");
         let counts =
-            [&counters.succeeded, &counters.failed].map(|it| it.load(std::sync::atomic::Ordering::Relaxed));
+            [Fate::Delivered, Fate::Failed].map(|it| shared.tally.count(Via::Exec, Kind::Change, it));
         assert_eq!(counts, [1, 5]);
     }
 }

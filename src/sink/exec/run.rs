@@ -11,11 +11,8 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::{io::AsyncReadExt, net::unix::pipe, process::Child, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    command::{Command, kind},
-    queue::Push,
-    tail::Tail,
-};
+use super::{command::Command, queue::Push, tail::Tail};
+use crate::service_manager::NOT_FOR_CHILDREN;
 
 /// From SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
@@ -29,8 +26,6 @@ const LOOK: Duration = Duration::from_millis(20);
 const READ: usize = 16 * 1024;
 /// So many reads empty what a pipe holds after the program has ended.
 const LAST_READS: usize = 8;
-/// What the service manager tells the daemon, and no program of it.
-const NOT_FOR_CHILDREN: [&str; 4] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"];
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +178,7 @@ fn spawn(command: &Command, push: &Push) -> io::Result<(Child, pipe::Receiver)> 
     program
         .args(command.arguments.iter().map(|argument| argument.of(push)))
         .env("PUSHMAILD_USER", push.user.as_str())
-        .env("PUSHMAILD_KIND", kind(push.kind))
+        .env("PUSHMAILD_KIND", push.kind.label())
         .env("PUSHMAILD_PATH", &*push.maildir)
         .stdin(Stdio::null())
         .stdout(ours.try_clone()?)

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    counters::Counters,
     outcomes::Outcomes,
     program,
     queue::Queue,
     run::{End, Ended, NotStarted, Run},
+    shared::Shared,
 };
 use crate::{backoff::Backoff, config::Exec};
 
@@ -30,7 +30,7 @@ const NOT_STARTED: (Duration, Duration) = (Duration::from_millis(50), Duration::
 pub(super) struct Runner {
     config: watch::Receiver<Exec>,
     queue: Arc<Queue>,
-    counters: Arc<Counters>,
+    shared: Arc<Shared>,
     stop: CancellationToken,
     runs: JoinSet<Ended>,
     outcomes: Outcomes,
@@ -50,13 +50,13 @@ impl Runner {
     pub(super) fn new(
         config: watch::Receiver<Exec>,
         queue: Arc<Queue>,
-        counters: Arc<Counters>,
+        shared: Arc<Shared>,
         stop: CancellationToken,
     ) -> Self {
         Self {
             config,
             queue,
-            counters,
+            shared,
             stop,
             runs: JoinSet::new(),
             outcomes: Outcomes::default(),
@@ -73,9 +73,8 @@ impl Runner {
         while !self.stop.is_cancelled() {
             let now = Instant::now();
             let program = self.program();
-            self.outcomes.on_time(&program, &self.counters, now);
+            self.outcomes.on_time(&program, &self.shared, now);
             let retry = self.start(now);
-            self.counters.running.store(self.runs.len(), Relaxed);
             let wake = [retry, self.outcomes.due()].into_iter().flatten().min();
             tokio::select! {
                 Some(ended) = self.runs.join_next() => self.ended(ended),
@@ -98,7 +97,6 @@ impl Runner {
         while let Some(ended) = self.runs.join_next().await {
             self.ended(ended);
         }
-        self.counters.running.store(0, Relaxed);
     }
 
     fn program(&self) -> String {
@@ -132,7 +130,7 @@ impl Runner {
                     self.runs.spawn(run.end(timeout, self.stop.clone()));
                     self.backoff.reset();
                     if let Some(Outage { since, .. }) = self.outage.take() {
-                        self.counters.trouble.set(None);
+                        self.shared.trouble.set(None);
                         let seconds = since.elapsed().as_secs_f64();
                         let program = command.program.display();
                         info!(
@@ -147,7 +145,6 @@ impl Runner {
     }
 
     fn not_started(&mut self, NotStarted { push, error }: NotStarted) {
-        Counters::add(&self.counters.not_started);
         let program = &self.config.borrow().command.program;
         let shown = program.display();
         // It is about this push and no other, and would never get better.
@@ -164,7 +161,7 @@ impl Runner {
         self.queue.put_back(push);
         if !is_known {
             let (waiting, hint) = (self.queue.waiting(), program::hint(program, &error));
-            self.counters.trouble.set(Some(format!("{shown} cannot be started: {error}")));
+            self.shared.trouble.set(Some(format!("{shown} cannot be started: {error}")));
             error!(
                 %error, waiting, hint,
                 "{shown} cannot be started: {error}; each user's push is kept and tried again; hint: {hint}"
@@ -175,7 +172,7 @@ impl Runner {
     fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
         let ended = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let program = self.program();
-        self.outcomes.tell(&ended, &program, &self.counters, Instant::now());
+        self.outcomes.tell(&ended, &program, &self.shared, Instant::now());
         // What the daemon's own end has ended is not done: the next start tells of it.
         if ended.end != End::Stopped {
             self.queue.ended(&ended.push.user);

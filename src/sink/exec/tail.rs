@@ -1,5 +1,7 @@
 //! The end of what a program printed, for the line that says that it failed: a few hundred bytes, however much came before. Pure.
 
+use crate::plain::plain;
+
 /// The most bytes that are kept.
 const KEPT: usize = 400;
 
@@ -27,13 +29,7 @@ impl Tail {
         let mut line = String::from(if self.is_cut { "…" } else { "" });
         for (number, part) in text.trim().lines().enumerate() {
             line.push_str(if number > 0 { " / " } else { "" });
-            for character in part.trim_end().chars() {
-                match character {
-                    '\t' => line.push(' '),
-                    _ if character.is_control() => line.extend(character.escape_default()),
-                    _ => line.push(character),
-                }
-            }
+            line.push_str(&plain(&part.trim_end().replace('\t', " ")));
         }
         line
     }
